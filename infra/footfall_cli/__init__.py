@@ -1,0 +1,1 @@
+"""The `footfall` command and the embedded stack."""

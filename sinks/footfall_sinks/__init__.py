@@ -1,0 +1,1 @@
+"""The sink: Kafka topics into ClickHouse, exactly once by insert, then commit."""

@@ -1,0 +1,1 @@
+"""The contract between the stages: schemas, topics, errors, store configuration. Knows no framework."""

@@ -1,0 +1,1 @@
+"""The stream processor: sightings into visits and per-minute store counters."""
