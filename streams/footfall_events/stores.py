@@ -36,7 +36,8 @@ OPEN_ALL_DAY: tuple[time, time] = (time(0), time(0))
 class StoreSettings:
     """What changes results at one store, as valid from business date `valid_from` (None = from ever).
 
-    `opening` has seven entries from Monday, or is empty: open all day, every day. `opening_dates` overrides single dates.
+    `opening` has seven entries from Monday, or is empty: open all day, every day.
+    `opening_dates` overrides single dates.
     """
 
     valid_from: date | None
@@ -298,9 +299,7 @@ def _settings(table: _Table, before: StoreSettings | None) -> StoreSettings:
         cutover=_cutover(table, before.cutover if before else time(4)),
         opening=opening,
         opening_dates=dates,
-        opening_margin_s=table.whole(
-            "opening_margin_s", before.opening_margin_s if before else 1800, 0, 6 * 3600
-        ),
+        opening_margin_s=table.whole("opening_margin_s", before.opening_margin_s if before else 1800, 0, 6 * 3600),
         rule=_rule(table, before.rule if before else PROFILES["retail"]),
         own_bssids=before.own_bssids if before and not table.has("own_bssids") else bssids,
         ignored_ouis=before.ignored_ouis if before and not table.has("ignored_ouis") else ouis,
@@ -362,7 +361,15 @@ def _rule(table: _Table, default: VisitRule) -> VisitRule:
     base = PROFILES.get(given.text("based_on", "retail"), PROFILES["retail"])
     numbers = {
         key: given.whole(key, getattr(base, key), -120, 86_400)
-        for key in ("enter_dbm", "stay_dbm", "passer_by_dbm", "min_dwell_s", "gap_s", "engaged_s", "max_visit_s")
+        for key in (
+            "enter_dbm",
+            "stay_dbm",
+            "passer_by_dbm",
+            "min_dwell_s",
+            "gap_s",
+            "engaged_s",
+            "max_visit_s",
+        )
     }
     name, version = given.text("name", ""), given.whole("version", 1, 1, 10_000)
     if not _ID.fullmatch(name) or name in PROFILES:

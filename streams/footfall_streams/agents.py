@@ -1,0 +1,139 @@
+"""The agent over `sightings.v1`: thin I/O around one fold and one transaction a chunk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn, Protocol
+
+import faust
+from faust.types import TP
+from footfall_events.errors import ConfigError
+from footfall_events.topics import SIGHTINGS
+
+from footfall_streams.checkpoint import PartitionLog
+from footfall_streams.events import Message
+from footfall_streams.fold import StoreJob
+from footfall_streams.metrics import StreamMetrics
+
+log = logging.getLogger(__name__)
+
+
+class _Event(Protocol):
+    message: Any
+
+    def ack(self) -> bool: ...
+
+
+def _end_process(what: str, error: BaseException | None = None) -> NoReturn:
+    """Leave at once: Faust would ack and skip after an exception, so nothing here may unwind into it."""
+    if isinstance(error, ConfigError):
+        log.critical("%s: %s", what, error)
+    else:
+        log.critical("%s; the supervisor's restart resumes from the last checkpoint", what, exc_info=error)
+    logging.shutdown()
+    os._exit(2 if isinstance(error, ConfigError) else 1)
+
+
+class SightingsAgent:
+    """Owns the assigned partitions' logs and the job's state; `lock` keeps steps and rebalances apart."""
+
+    def __init__(
+        self, app: faust.App, job: StoreJob, open_log: Callable[[int], PartitionLog], metrics: StreamMetrics
+    ) -> None:
+        self._app = app
+        self._job = job
+        self._open_log = open_log
+        self._metrics = metrics
+        self._logs: dict[int, PartitionLog] = {}
+        self._lock = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="partition")
+
+    async def own(self, *_: object, **__: object) -> None:
+        """Own and restore every assigned partition; Faust awaits this before it resumes fetching."""
+        async with self._lock:
+            try:
+                partitions = sorted(
+                    tp.partition for tp in self._app.consumer.assignment() if tp.topic == SIGHTINGS.name
+                )
+                self._job.release_all()
+                self._logs = {}
+                opened = await asyncio.gather(*(self._in_thread(self._open_log, number) for number in partitions))
+                for partition_log in opened:
+                    self._job.restore(partition_log.partition, partition_log.progress.log_epoch, partition_log.state)
+                    partition_log.state = {}
+                    self._logs[partition_log.partition] = partition_log
+                # Faust seeks to the committed offset right after this: make that the one the state stands at.
+                offsets = {TP(SIGHTINGS.name, n): entry.progress.next_offset for n, entry in self._logs.items()}
+                if offsets:
+                    await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
+                self._metrics.partitions.set(len(self._logs))
+                self._metrics.presences.set(len(self._job.presences))
+            except Exception as error:
+                _end_process("could not take over the assigned partitions", error)
+
+    async def run(self, stream: Any, chunk_messages: int, within_s: float) -> None:
+        """Step by step, for as long as Faust runs."""
+        async for events in stream.noack_take(chunk_messages, within=within_s):
+            async with self._lock:
+                try:
+                    await self._step(events)
+                except Exception as error:
+                    _end_process("a step failed", error)
+
+    async def _step(self, events: Sequence[_Event]) -> None:
+        current = [event for event in events if self._is_current(event)]
+        chunk, ends = await self._guard(current)
+        step = self._job.take(chunk)
+        started = time.monotonic()
+        await asyncio.gather(
+            *(
+                self._in_thread(
+                    self._logs[number].commit, step.outputs.get(number, []), step.state.get(number, {}), end
+                )
+                for number, end in ends.items()
+            )
+        )
+        self._metrics.commit_seconds.observe(time.monotonic() - started)
+        self._metrics.count(step.counts)
+        self._metrics.presences.set(len(self._job.presences))
+        for store_id, watermark_ms in self._job.watermarks().items():
+            self._metrics.watermark.labels(store_id).set(watermark_ms / 1000)
+        for event in events:
+            event.ack()
+
+    def _is_current(self, event: _Event) -> bool:
+        message = event.message
+        fresh = message.generation_id == self._app.consumer_generation_id and message.partition in self._logs
+        if not fresh:
+            self._metrics.stale_messages.labels("stale_generation").inc()
+        return fresh
+
+    async def _guard(self, events: Sequence[_Event]) -> tuple[list[Message], dict[int, int]]:
+        """Messages to fold, in order, and the next offset of each partition after them."""
+        ends: dict[int, int] = {}
+        chunk = []
+        for event in events:
+            message = event.message
+            partition_log = self._logs[message.partition]
+            expected = ends.get(message.partition, partition_log.progress.next_offset)
+            if message.offset < expected:
+                self._metrics.stale_messages.labels("already_done").inc()
+                continue
+            if message.offset > expected:
+                in_log = await self._in_thread(partition_log.next_in_log, expected)
+                if in_log != message.offset:
+                    _end_process(f"partition {message.partition}: offset {expected} was skipped on its way here")
+                log.error("partition %d: the log has no offsets %d to %d", message.partition, expected, in_log - 1)
+                self._metrics.log_holes.inc(in_log - expected)
+            ends[message.partition] = message.offset + 1
+            appended_ms = round(message.timestamp * 1000)
+            chunk.append(Message(message.partition, message.offset, message.key, message.value or b"", appended_ms))
+        return chunk, ends
+
+    async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)

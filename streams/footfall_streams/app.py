@@ -1,0 +1,54 @@
+"""Builds the Faust app: one agent over `sightings.v1`, no tables, topics made by `footfall topics apply`."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import faust
+from aiokafka.partitioner import murmur2
+from footfall_events.stores import load_chain
+from footfall_events.topics import CHECKPOINTS, SIGHTINGS
+from prometheus_client import CollectorRegistry
+
+from footfall_streams.agents import SightingsAgent
+from footfall_streams.checkpoint import PartitionLog, describe_log
+from footfall_streams.fold import StoreJob
+from footfall_streams.metrics import StreamMetrics
+from footfall_streams.settings import StreamSettings
+
+
+def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.App:
+    """An app ready to run. Raises ConfigError for a bad configuration or missing topics, BrokerUnavailable."""
+    chain = load_chain(settings.config)
+    facts = describe_log(settings.kafka())
+    app = faust.App(
+        settings.group,
+        broker=f"kafka://{settings.bootstrap}",
+        store="memory://",
+        datadir=tempfile.mkdtemp(prefix="footfall-faust-"),
+        key_serializer="raw",
+        value_serializer="raw",
+        autodiscover=False,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=64,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1024 * 1024,
+        producer_max_request_size=int(CHECKPOINTS.config["max.message.bytes"]),
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 6,
+    )
+    job = StoreJob(chain, lambda key: (murmur2(key) & 0x7FFFFFFF) % facts.partitions)
+    metrics = StreamMetrics(registry)
+    agent = SightingsAgent(app, job, lambda number: PartitionLog(settings.kafka(), number, facts), metrics)
+    app.on_rebalance_complete.connect(agent.own)
+
+    @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)
+    async def sightings(stream: Any) -> None:
+        await agent.run(stream, settings.chunk_messages, settings.commit_interval_s)
+
+    return app

@@ -1,0 +1,429 @@
+"""One step of the job: a chunk of messages in, output rows and changed state out. Pure: no clock, no I/O.
+
+The result equals taking the messages one by one. Each store's messages are cut where its watermark enters a
+new minute; the n-th pieces of all stores are folded together, one vectorised pass a round. A store's minutes
+are published at those cuts, so what is published, and its version, is the same under any chunking.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from footfall_events.errors import ConfigError, PoisonEvent
+from footfall_events.rows import encode_rows
+from footfall_events.sighting_batches import encode_sightings
+from footfall_events.stores import MAX_SENSORS, ChainConfig
+from footfall_events.topics import DEAD_LETTERS, STORE_MINUTES, VISITS
+from numpy.typing import NDArray
+
+from footfall_streams.events import Batch, Message, read_batch
+from footfall_streams.minutes import (
+    MINUTE,
+    Deltas,
+    MinuteArray,
+    Minutes,
+    add_fold,
+    add_points,
+    holds,
+    minute_keys,
+    starts_ms,
+    stores_of,
+)
+from footfall_streams.outputs import minute_rows, visit_rows
+from footfall_streams.presences import PRESENCE, PresenceArray, Presences, identity_hash, single_sightings
+from footfall_streams.state import HOUR_MS, State, read_json, read_rows, write_json, write_rows
+from footfall_streams.store_days import StoreDays
+from footfall_streams.watermark import StoreClock
+
+DAY_MS = 86_400_000
+_STORE_SHIFT = 44
+_EPOCH_SHIFT = 48
+_ROWS_A_MESSAGE = 2000  # keeps a message of visits near 200 kB
+
+
+@dataclass(frozen=True)
+class Output:
+    """One Kafka message to send within the step's transaction."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass
+class Step:
+    """What a chunk came to, by partition, and what was counted on the way (`kind` or `kind/reason`)."""
+
+    outputs: dict[int, list[Output]] = field(default_factory=lambda: defaultdict(list))
+    state: dict[int, State] = field(default_factory=lambda: defaultdict(dict))
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A batch that is new, with its place in the chunk: the round it is folded in, the watermark around it."""
+
+    batch: Batch
+    round: int
+    before_ms: int
+    after_ms: int
+    horizon_ms: int
+    publishes: bool
+
+
+@dataclass
+class _Revised:
+    """Rows to send downstream, collected over the rounds of a chunk."""
+
+    visits: list[tuple[PresenceArray, NDArray[np.int64], NDArray[np.uint8]]] = field(default_factory=list)
+    minutes: list[tuple[MinuteArray, NDArray[np.int64]]] = field(default_factory=list)
+    presence_hours: list[NDArray[np.int64]] = field(default_factory=list)
+    minute_hours: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+class StoreJob:
+    """The state of every store this worker owns, and the one operation on it: `take` a chunk.
+
+    Stores are numbered in the order of their ids. A store's state lives in the partition that its key maps to.
+    """
+
+    def __init__(self, chain: ChainConfig, partition_of: Callable[[bytes], int]) -> None:
+        self._ids = sorted(chain.stores)
+        self._numbers = {store_id: number for number, store_id in enumerate(self._ids)}
+        self._configs = [chain.stores[store_id] for store_id in self._ids]
+        self._partition = np.array([partition_of(store_id.encode()) for store_id in self._ids], np.int64)
+        self._clocks: dict[int, StoreClock] = {}
+        self._watermark = np.zeros(len(self._ids), np.int64)
+        self._log_epoch = np.zeros(len(self._ids), np.int64)
+        self._gap_ms = np.array([StoreClock(config).longest_gap_ms for config in self._configs], np.int64)
+        self._horizon_ms = np.array([c.revision_horizon_s * 1000 for c in self._configs], np.int64)
+        self._days = StoreDays(self._configs)
+        self.presences = Presences()
+        self.minutes = Minutes()
+
+    def watermarks(self) -> dict[str, int]:
+        """Watermark of each store heard so far, epoch ms."""
+        return {self._ids[store]: clock.watermark_ms for store, clock in self._clocks.items()}
+
+    # -- ownership -------------------------------------------------------------------------------------
+
+    def release_all(self) -> None:
+        """Forget everything: the partitions are another worker's now, or about to be restored."""
+        self._clocks.clear()
+        self._watermark[:] = 0
+        self.presences, self.minutes = Presences(), Minutes()
+
+    def restore(self, partition: int, log_epoch: int, state: State) -> None:
+        """Take over a partition's state as its last committed step left it."""
+        self._log_epoch[self._partition == partition] = log_epoch
+        presences, minutes = [np.empty(0, PRESENCE)], [np.empty(0, MINUTE)]
+        for key, value in state.items():
+            kind, _, rest = key.decode().partition("/")
+            if value is None or kind not in ("clock", "presences", "minutes"):
+                continue
+            store = self._numbers.get(rest.split("/")[0])
+            if store is None:
+                continue  # a store that left the configuration; its entries stay until it returns
+            if kind == "clock":
+                clock = StoreClock.from_state(self._configs[store], read_json(value))
+                self._clocks[store], self._watermark[store] = clock, clock.watermark_ms
+            elif kind == "presences":
+                rows = read_rows(value, PRESENCE)
+                rows["store"] = store
+                rows["key"] = identity_hash(rows)
+                presences.append(rows)
+            else:
+                rows = read_rows(value, MINUTE)
+                rows["key"] = (store << 32) | (rows["key"] & 0xFFFFFFFF)
+                minutes.append(rows)
+        self.presences.add(np.concatenate(presences))
+        self.minutes.add(np.concatenate(minutes))
+
+    # -- the step --------------------------------------------------------------------------------------
+
+    def take(self, messages: Sequence[Message]) -> Step:
+        """Fold the messages in, in the order given (ascending offsets within each partition)."""
+        step, revised = Step(), _Revised()
+        taken = self._schedule(self._decode(messages, step), step)
+        if not taken:
+            return step
+        sightings, round_of = self._sightings(taken, step)
+        for number in range(max(piece.round for piece in taken) + 1):
+            pieces = [piece for piece in taken if piece.round == number]
+            self._round(pieces, sightings[round_of == number], revised)
+        self._forget(taken, revised)
+        self._write_visits(revised, step)
+        self._write_minutes(revised, step)
+        self._write_state(taken, revised, step)
+        return step
+
+    def _decode(self, messages: Iterable[Message], step: Step) -> list[Batch]:
+        batches = []
+        for message in messages:
+            try:
+                batch = read_batch(message, self._numbers, self._configs)
+                if self._partition[batch.store] != message.partition:
+                    raise PoisonEvent("wrong_partition")
+                batches.append(batch)
+            except PoisonEvent as poison:
+                _dead_letter(step, message, message.value, poison.reason)
+        return batches
+
+    def _schedule(self, batches: list[Batch], step: Step) -> list[_Taken]:
+        """Run the clocks over the batches one by one: which are new, and in which round each is folded."""
+        rounds: dict[int, int] = defaultdict(int)
+        taken = []
+        for batch in batches:
+            clock = self._clocks.setdefault(batch.store, StoreClock(self._configs[batch.store]))
+            before, horizon = clock.watermark_ms, clock.horizon_ms
+            if not clock.take(batch.header):
+                step.counts["duplicate_batches"] += 1
+                continue
+            publishes = clock.minute_is_due
+            piece = _Taken(batch, rounds[batch.store], before, clock.watermark_ms, horizon, publishes)
+            taken.append(piece)
+            if publishes:
+                clock.published_ms = clock.watermark_ms
+                rounds[batch.store] += 1
+        step.counts["batches"] += len(taken)
+        return taken
+
+    def _sightings(self, taken: list[_Taken], step: Step) -> tuple[PresenceArray, NDArray[np.int64]]:
+        """Every sighting that can belong to a presence, as rows of one sighting each, and its round."""
+        lengths = [len(piece.batch.observed_ms) for piece in taken]
+        table = pa.Table.from_batches([piece.batch.rows.replace_schema_metadata(None) for piece in taken])
+
+        def spread(values: list[int]) -> NDArray[np.int64]:
+            return np.repeat(np.array(values, np.int64), lengths)
+
+        rows = np.zeros(sum(lengths), PRESENCE)
+        rows["first"] = np.concatenate([piece.batch.observed_ms for piece in taken])
+        rows["last"] = rows["first"] + table.column("span_ms").to_numpy().astype(np.int64)
+        rows["device"] = table.column("device_id").to_numpy()
+        rows["class"] = table.column("address_class").to_numpy()
+        rows["store"] = spread([piece.batch.store for piece in taken])
+        rows["epoch"] = spread([piece.batch.header.key_epoch for piece in taken])
+        rows["touched"] = spread([piece.batch.message.offset for piece in taken])
+        rssi = table.column("rssi_dbm").fill_null(np.iinfo(np.int8).min).to_numpy().astype(np.int16)
+        days = self._days.lookup(rows["store"], rows["first"])
+        too_late = rows["first"] < spread([piece.horizon_ms for piece in taken])
+        audible = rssi >= days["passer_by_dbm"]
+        step.counts["sightings"] += len(rows)
+        step.counts["late_sightings"] += int((rows["first"] < spread([p.before_ms for p in taken])).sum())
+        step.counts["dropped_sightings/beyond_horizon"] += int(too_late.sum())
+        step.counts["dropped_sightings/too_weak"] += int((~audible & ~too_late).sum())
+        self._bury_too_late(taken, lengths, too_late, step)
+        keep = audible & ~too_late
+        rounds = spread([piece.round for piece in taken])
+        return single_sightings(rows[keep], days[keep], rssi[keep]), rounds[keep]
+
+    def _bury_too_late(self, taken: list[_Taken], lengths: list[int], too_late: NDArray[np.bool_], step: Step) -> None:
+        if not too_late.any():
+            return
+        ends = np.cumsum(lengths)
+        for piece, end, length in zip(taken, ends.tolist(), lengths, strict=True):
+            mask = too_late[end - length : end]
+            if mask.any():
+                rows = piece.batch.rows.filter(pa.array(mask))
+                value = encode_sightings(piece.batch.header, rows)
+                _dead_letter(step, piece.batch.message, value, "beyond_horizon")
+
+    def _round(self, pieces: list[_Taken], sightings: PresenceArray, revised: _Revised) -> None:
+        """Fold one piece of every store's messages: merge, close, count, publish."""
+        stores = np.array([piece.batch.store for piece in pieces], np.int64)
+        for piece in pieces:
+            self._watermark[piece.batch.store] = piece.after_ms
+        deltas = Deltas()
+        fold = self.presences.merge(sightings, self._days)
+        add_fold(deltas, fold)
+        withdrawn = (fold.before["closed"] == 1) & (fold.after["closed"][fold.group] == 0)
+        gone = fold.before[withdrawn]
+        revised.visits.append((gone, fold.after["touched"][fold.group[withdrawn]], np.ones(len(gone), np.uint8)))
+        due = self.presences.close_due(self._watermark)
+        closed = self.presences.rows[due]
+        still_open = closed.copy()
+        still_open["closed"] = 0
+        add_points(deltas, still_open, -1)
+        add_points(deltas, closed, 1)
+        revised.visits.append((closed, self._closed_by(pieces, stores, closed), np.zeros(len(closed), np.uint8)))
+        for rows in (fold.before, fold.after, closed):
+            revised.presence_hours.append(_hours(rows["store"], rows["first"]))
+        changed = [self._hear(pieces, stores), self.minutes.apply(deltas)]
+        changed.append(self._publish(pieces, revised))
+        for keys in changed:
+            revised.minute_hours.append(_hours(stores_of(keys), starts_ms(keys)))
+
+    def _closed_by(self, pieces: list[_Taken], stores: NDArray[np.int64], closed: PresenceArray) -> NDArray[np.int64]:
+        """Offset of the last message that each closed row depends on: its last sighting, or its closing."""
+        order = np.argsort(stores, kind="stable")
+        after = np.array([piece.after_ms for piece in pieces], np.int64)[order]
+        offsets = np.array([piece.batch.message.offset for piece in pieces], np.int64)[order]
+        passed = (stores[order] << _STORE_SHIFT) | after
+        wanted = (closed["store"].astype(np.int64) << _STORE_SHIFT) | closed["closes_at"]
+        first: NDArray[np.int64] = offsets[np.searchsorted(passed, wanted, "left")]
+        last: NDArray[np.int64] = np.maximum(first, closed["touched"])
+        return last
+
+    def _hear(self, pieces: list[_Taken], stores: NDArray[np.int64]) -> NDArray[np.int64]:
+        clocks = np.array([piece.batch.header.sensor_clock_ms for piece in pieces], np.int64)
+        bits = [self._sensor_bit(piece.batch) for piece in pieces]
+        return self.minutes.hear(minute_keys(stores.astype(np.int32), clocks), np.array(bits, np.uint64))
+
+    def _sensor_bit(self, batch: Batch) -> int:
+        # Sensors are numbered in the order in which the store's clock met them; its state keeps that order.
+        number = list(self._clocks[batch.store].sensors).index(batch.header.sensor_id)
+        if number >= MAX_SENSORS:
+            raise ConfigError([f"store {batch.header.store_id} has had more than {MAX_SENSORS} sensors: reset it"])
+        return 1 << number
+
+    def _publish(self, pieces: list[_Taken], revised: _Revised) -> NDArray[np.int64]:
+        due = np.zeros(len(self._ids), bool)
+        offset = np.zeros(len(self._ids), np.int64)
+        for piece in pieces:
+            if piece.publishes:
+                due[piece.batch.store], offset[piece.batch.store] = True, piece.batch.message.offset
+        if not due.any():
+            return np.empty(0, np.int64)
+        hold = holds(self.presences.rows, len(self._ids))
+        rows, changed = self.minutes.publish(due, self._watermark, self._gap_ms, hold)
+        revised.minutes.append((rows, offset[stores_of(rows["key"])]))
+        return changed
+
+    def _forget(self, taken: list[_Taken], revised: _Revised) -> None:
+        """Drop what nothing acceptable can change any more; once a published minute is often enough."""
+        published = {piece.batch.store for piece in taken if piece.publishes}
+        if not published:
+            return
+        for store in published:
+            self._clocks[store].forget()
+        rows = self.presences.rows
+        oldest = (self._watermark - self._horizon_ms - self._gap_ms)[rows["store"]]
+        keep = rows["last"] >= oldest
+        if not keep.all():
+            revised.presence_hours.append(_hours(rows["store"][~keep], rows["first"][~keep]))
+            self.presences.keep(keep)
+        keys = self.minutes.rows["key"]
+        # A presence that can still change may have begun a business day before the horizon.
+        oldest = (self._watermark - self._horizon_ms - self._gap_ms - DAY_MS - 2 * HOUR_MS)[stores_of(keys)]
+        keep = (starts_ms(keys) >= oldest) | (self.minutes.rows["dirty"] == 1)
+        if not keep.all():
+            revised.minute_hours.append(_hours(stores_of(keys[~keep]), starts_ms(keys[~keep])))
+            self.minutes.keep(keep)
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def _versions(self, stores: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return ((self._log_epoch[stores] << _EPOCH_SHIFT) | offsets).astype(np.uint64)
+
+    def _emit(self, step: Step, topic: str, store: int, batch: pa.RecordBatch) -> None:
+        key = self._ids[store].encode()
+        for start in range(0, batch.num_rows, _ROWS_A_MESSAGE):
+            value = encode_rows(batch.slice(start, _ROWS_A_MESSAGE))
+            step.outputs[int(self._partition[store])].append(Output(topic, key, value))
+
+    def _write_visits(self, revised: _Revised, step: Step) -> None:
+        rows = np.concatenate([part[0] for part in revised.visits])
+        offsets = np.concatenate([part[1] for part in revised.visits])
+        deleted = np.concatenate([part[2] for part in revised.visits])
+        net = _last_of_each([rows["key"], rows["store"], rows["device"], rows["epoch"], rows["first"]])
+        rows, offsets, deleted = rows[net], offsets[net], deleted[net]
+        days = self._days.lookup(rows["store"], rows["first"])
+        versions = self._versions(rows["store"], offsets)
+        for store, part in _by_store(rows["store"]):
+            batch = visit_rows(
+                self._ids[store],
+                rows[part],
+                days[part],
+                self._days.rule_labels,
+                versions[part],
+                deleted[part],
+            )
+            self._emit(step, VISITS.name, store, batch)
+        step.counts["visits"] += int((deleted == 0).sum())
+        step.counts["withdrawn_visits"] += int(deleted.sum())
+
+    def _write_minutes(self, revised: _Revised, step: Step) -> None:
+        if not revised.minutes:
+            return
+        rows = np.concatenate([part[0] for part in revised.minutes])
+        offsets = np.concatenate([part[1] for part in revised.minutes])
+        net = _last_of_each([rows["key"]])
+        rows, offsets = rows[net], offsets[net]
+        stores = stores_of(rows["key"])
+        days = self._days.lookup(stores.astype(np.int32), starts_ms(rows["key"]))["day"]
+        versions = self._versions(stores, offsets)
+        for store, part in _by_store(stores):
+            self._emit(
+                step,
+                STORE_MINUTES.name,
+                store,
+                minute_rows(self._ids[store], rows[part], days[part], versions[part]),
+            )
+        step.counts["store_minutes"] += len(rows)
+
+    def _write_state(self, taken: list[_Taken], revised: _Revised, step: Step) -> None:
+        for store in {piece.batch.store for piece in taken}:
+            key = f"clock/{self._ids[store]}".encode()
+            step.state[int(self._partition[store])][key] = write_json(self._clocks[store].to_state())
+        rows = self.presences.rows
+        hours = _hours(rows["store"], rows["first"])
+        self._write_hours("presences", hours, rows, np.unique(np.concatenate(revised.presence_hours)), step)
+        minutes = self.minutes.rows
+        hours = _hours(stores_of(minutes["key"]), starts_ms(minutes["key"]))
+        self._write_hours("minutes", hours, minutes, np.unique(np.concatenate(revised.minute_hours)), step)
+
+    def _write_hours(
+        self,
+        kind: str,
+        hours: NDArray[np.int64],
+        rows: NDArray[np.void],
+        changed: NDArray[np.int64],
+        step: Step,
+    ) -> None:
+        """Write every changed hour whole; one that has no rows left gets a tombstone."""
+        chosen = np.flatnonzero(np.isin(hours, changed))
+        chosen = chosen[np.argsort(hours[chosen], kind="stable")]
+        low = np.searchsorted(hours[chosen], changed, "left").tolist()
+        high = np.searchsorted(hours[chosen], changed, "right").tolist()
+        for code, start, end in zip(changed.tolist(), low, high, strict=True):
+            store, hour = code >> 32, code & 0xFFFFFFFF
+            value = write_rows(rows[chosen[start:end]]) if end > start else None
+            step.state[int(self._partition[store])][f"{kind}/{self._ids[store]}/{hour}".encode()] = value
+
+
+def _dead_letter(step: Step, message: Message, value: bytes, reason: str) -> None:
+    headers = (
+        ("reason", reason.encode()),
+        ("topic", b"sightings.v1"),
+        ("partition", str(message.partition).encode()),
+        ("offset", str(message.offset).encode()),
+    )
+    step.outputs[message.partition].append(Output(DEAD_LETTERS.name, message.key, value, headers))
+    step.counts[f"dead_letters/{reason}"] += 1
+
+
+def _hours(store: NDArray[np.int64], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (store.astype(np.int64) << 32) | (instant_ms // HOUR_MS)
+
+
+def _by_store(stores: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
+    """Each store with the places of its rows."""
+    order = np.argsort(stores, kind="stable")
+    unique, heads = np.unique(stores[order], return_index=True)
+    return list(zip(unique.tolist(), np.split(order, heads[1:]), strict=False)) if len(unique) else []
+
+
+def _last_of_each(keys: list[NDArray[np.generic]]) -> NDArray[np.int64]:
+    """Places of the last row of each distinct key, ascending."""
+    order = np.lexsort(keys)
+    last = np.ones(len(order), bool)
+    if len(order) > 1:
+        last[:-1] = np.zeros(len(order) - 1, bool)
+        for key in keys:
+            last[:-1] |= key[order][1:] != key[order][:-1]
+    return np.sort(order[last])

@@ -1,0 +1,197 @@
+"""Per-minute counters of each store, kept equal to what its presences say by adding differences."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from footfall_streams.presences import NEVER_ENTERED, Fold, PresenceArray
+from footfall_streams.watermark import MINUTE_MS
+
+MINUTE = np.dtype(
+    [
+        ("key", "<i8"),  # (store << 32) | minute number since 1970; rows are sorted by it
+        ("present", "<i4"),
+        ("entries", "<i4"),
+        ("exits", "<i4"),
+        ("passers_by", "<i4"),
+        ("pending", "<i4"),  # open presences that will add an entry or a passer-by here
+        ("live", "<u8"),  # sensors with a batch clock in the minute, one bit each
+        ("final", "u1"),
+        ("dirty", "u1"),  # differs from what was last published
+    ]
+)
+MinuteArray = NDArray[np.void]
+COUNTS = ("present", "entries", "exits", "passers_by", "pending")
+_STORE_SHIFT = 32
+
+
+def minute_keys(store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys of the minutes that the instants fall into."""
+    return (store.astype(np.int64) << _STORE_SHIFT) | (instant_ms // MINUTE_MS)
+
+
+def stores_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    return keys >> _STORE_SHIFT
+
+
+def starts_ms(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (keys & 0xFFFFFFFF) * MINUTE_MS
+
+
+class Deltas:
+    """Differences to minute counters, collected piece by piece and added up once."""
+
+    def __init__(self) -> None:
+        self._keys: list[NDArray[np.int64]] = []
+        self._counts: list[NDArray[np.int32]] = []
+
+    def add(self, column: str, keys: NDArray[np.int64], amount: int) -> None:
+        counts = np.zeros((len(keys), len(COUNTS)), np.int32)
+        counts[:, COUNTS.index(column)] = amount
+        self._keys.append(keys)
+        self._counts.append(counts)
+
+    def sums(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Distinct keys, ascending, and their net differences (one column per name in COUNTS)."""
+        if not self._keys:
+            return np.empty(0, np.int64), np.empty((0, len(COUNTS)), np.int32)
+        keys, counts = np.concatenate(self._keys), np.concatenate(self._counts)
+        order = np.argsort(keys, kind="stable")
+        keys, counts = keys[order], counts[order]
+        heads = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, np.int64)
+        summed = np.add.reduceat(counts, heads) if len(keys) else counts
+        changed = summed.any(axis=1)
+        return keys[heads][changed], summed[changed]
+
+
+def _present_range(rows: PresenceArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last minute number at whose end the device was inside; last < first if at none."""
+    entered = rows["entered"] != NEVER_ENTERED
+    first = np.where(entered, -(-np.where(entered, rows["entered"], 0) // MINUTE_MS) - 1, 0)
+    last = np.where(entered, np.where(entered, rows["left"], 0) // MINUTE_MS - 1, -1)
+    return first, last
+
+
+def _spans(store: NDArray[np.int32], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys of every minute from first to last of each row."""
+    counts = np.maximum(last - first + 1, 0)
+    ramp = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys: NDArray[np.int64] = np.repeat((store.astype(np.int64) << _STORE_SHIFT) | first, counts) + ramp
+    return keys
+
+
+def add_points(deltas: Deltas, rows: PresenceArray, sign: int) -> None:
+    """What the presences add (sign 1) or took back (-1), but for `present`."""
+    entered, closed = rows["entered"] != NEVER_ENTERED, rows["closed"] == 1
+    store, first = rows["store"], rows["first"]
+    began = np.where(entered, rows["entered"], first)
+    inside, outside = closed & entered, closed & ~entered
+    deltas.add("entries", minute_keys(store[inside], rows["entered"][inside]), sign)
+    deltas.add("exits", minute_keys(store[inside], rows["left"][inside]), sign)
+    deltas.add("passers_by", minute_keys(store[outside], first[outside]), sign)
+    deltas.add("pending", minute_keys(store[~closed], began[~closed]), sign)
+
+
+def add_fold(deltas: Deltas, fold: Fold) -> None:
+    """The difference that one merge makes. A presence only grows, so mostly just its new minutes count."""
+    before, after, group = fold.before, fold.after, fold.group
+    add_points(deltas, before, -1)
+    add_points(deltas, after, 1)
+    first, last = _present_range(after)
+    old_first, old_last = _present_range(before)
+    # The first part of each group that was inside at some minute's end is kept; all others are taken back.
+    was_inside = np.flatnonzero(old_last >= old_first)
+    groups, chosen = np.unique(group[was_inside], return_index=True)
+    kept = was_inside[chosen]
+    others = np.setdiff1d(was_inside, kept)
+    deltas.add("present", _spans(before["store"][others], old_first[others], old_last[others]), -1)
+    fresh = np.ones(len(after), bool)
+    fresh[groups] = False
+    deltas.add("present", _spans(after["store"][fresh], first[fresh], last[fresh]), 1)
+    store = after["store"][groups]
+    deltas.add("present", _spans(store, first[groups], old_first[kept] - 1), 1)
+    deltas.add("present", _spans(store, old_last[kept] + 1, last[groups]), 1)
+
+
+class Minutes:
+    """Every minute that may still change, sorted by (store, minute)."""
+
+    def __init__(self) -> None:
+        self.rows: MinuteArray = np.empty(0, MINUTE)
+
+    def add(self, rows: MinuteArray) -> None:
+        """Insert restored rows, keeping the order."""
+        rows = rows[np.argsort(rows["key"], kind="stable")]
+        self.rows = np.insert(self.rows, np.searchsorted(self.rows["key"], rows["key"]), rows)
+
+    def keep(self, mask: NDArray[np.bool_]) -> None:
+        """Forget every row where `mask` is False."""
+        self.rows = self.rows[mask]
+
+    def places(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of ascending distinct keys in `rows`; minutes not known yet are made."""
+        at = np.searchsorted(self.rows["key"], keys)
+        known = np.zeros(len(keys), bool)
+        inside = at < len(self.rows)
+        known[inside] = self.rows["key"][at[inside]] == keys[inside]
+        if not known.all():
+            fresh = np.zeros(int((~known).sum()), MINUTE)
+            fresh["key"] = keys[~known]
+            self.rows = np.insert(self.rows, at[~known], fresh)
+        return np.searchsorted(self.rows["key"], keys)
+
+    def apply(self, deltas: Deltas) -> NDArray[np.int64]:
+        """Add the differences; keys of the rows that changed."""
+        keys, counts = deltas.sums()
+        at = self.places(keys)
+        for index, name in enumerate(COUNTS):
+            self.rows[name][at] += counts[:, index]
+        self.rows["dirty"][at] = 1
+        return keys
+
+    def hear(self, keys: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Note a batch clock of the sensor with the bit in each minute; keys of the rows that changed."""
+        unique, index = np.unique(keys, return_inverse=True)
+        at = self.places(unique)
+        live = self.rows["live"][at].copy()
+        np.bitwise_or.at(live, index, bits)
+        changed = live != self.rows["live"][at]
+        self.rows["live"][at] = live
+        self.rows["dirty"][at[changed]] = 1
+        heard: NDArray[np.int64] = unique[changed]
+        return heard
+
+    def publish(
+        self,
+        due: NDArray[np.bool_],
+        watermark_ms: NDArray[np.int64],
+        gap_ms: NDArray[np.int64],
+        hold: NDArray[np.int64],
+    ) -> tuple[MinuteArray, NDArray[np.int64]]:
+        """Rows to publish of the stores that are due (arguments by store number), and keys of rows that changed.
+
+        A row is published once its minute is over and whenever it then differs. It is final when the gap has
+        passed since its end, no open presence began in it, and it lies before `hold`, the first minute in
+        which some open presence may still be inside.
+        """
+        rows = self.rows
+        at = np.flatnonzero((rows["dirty"] == 1) | (rows["final"] == 0))
+        at = at[due[stores_of(rows["key"][at])]]
+        store, minute = stores_of(rows["key"][at]), rows["key"][at] & 0xFFFFFFFF
+        end = (minute + 1) * MINUTE_MS
+        final = (end + gap_ms[store] < watermark_ms[store]) & (rows["pending"][at] == 0) & (minute < hold[store])
+        changed = (rows["dirty"][at] == 1) | (final != rows["final"][at])
+        rows["dirty"][at[changed]] = 1
+        rows["final"][at] = final
+        ready = at[changed & (end <= watermark_ms[store])]
+        rows["dirty"][ready] = 0
+        return rows[ready], rows["key"][at[changed]]
+
+
+def holds(rows: PresenceArray, stores: int) -> NDArray[np.int64]:
+    """By store number: the first minute in which an open presence may still be inside, or leave."""
+    hold = np.full(stores, np.iinfo(np.int64).max)
+    inside = (rows["closed"] == 0) & (rows["entered"] != NEVER_ENTERED)
+    np.minimum.at(hold, rows["store"][inside], rows["left"][inside] // MINUTE_MS)
+    return hold

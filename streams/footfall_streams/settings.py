@@ -1,0 +1,44 @@
+"""Settings of the stream worker, read from a mapping (the environment, or options) at start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from footfall_events.settings import SettingsReader
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How one worker reaches Kafka and how large its steps are."""
+
+    bootstrap: str
+    config: Path
+    group: str = "footfall-streams"
+    commit_interval_s: float = 0.5
+    chunk_messages: int = 1000
+    session_timeout_s: float = 20.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9102
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, str]) -> StreamSettings:
+        """Read FOOTFALL_* values; raises ConfigError with every problem."""
+        read = SettingsReader(values)
+        settings = cls(
+            bootstrap=read.text("FOOTFALL_BOOTSTRAP"),
+            config=Path(read.text("FOOTFALL_CONFIG")),
+            group=read.text("FOOTFALL_STREAM_GROUP", cls.group),
+            commit_interval_s=read.number("FOOTFALL_COMMIT_INTERVAL_MS", 500, low=10, high=10_000) / 1000,
+            chunk_messages=read.integer("FOOTFALL_CHUNK_MESSAGES", cls.chunk_messages, low=1, high=100_000),
+            session_timeout_s=read.number("FOOTFALL_SESSION_TIMEOUT_S", cls.session_timeout_s, low=6, high=300),
+            metrics_host=read.text("FOOTFALL_METRICS_HOST", cls.metrics_host),
+            metrics_port=read.integer("FOOTFALL_METRICS_PORT", cls.metrics_port, low=0, high=65_535),
+        )
+        read.finish()
+        return settings
+
+    def kafka(self) -> dict[str, str]:
+        """Client configuration for confluent-kafka."""
+        return {"bootstrap.servers": self.bootstrap}

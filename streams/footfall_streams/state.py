@@ -1,0 +1,75 @@
+"""How a partition's state is written to `checkpoints.v1`: which keys, which bytes, which format version.
+
+Keys (one Kafka message each, compacted):
+* `offset`                          next offset, log epoch and topic id of the partition, JSON
+* `clock/<store_id>`                the store's clocks and batches taken, JSON
+* `presences/<store_id>/<hour>`     presences first seen in that hour since 1970, fixed-width rows
+* `minutes/<store_id>/<hour>`       minutes of that hour, fixed-width rows
+A step writes the keys that it changed; one that became empty gets a tombstone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from footfall_events.errors import ConfigError
+from numpy.typing import NDArray
+
+FORMAT = 1
+HOUR_MS = 3_600_000
+OFFSET_KEY = b"offset"
+
+State = dict[bytes, bytes | None]
+"""Changed or restored entries by key; None is a tombstone."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a partition stands: the next message to process has an offset of at least `next_offset`.
+
+    `log_epoch` counts the logs (topic ids) this state has followed; it leads every `version`.
+    """
+
+    next_offset: int
+    log_epoch: int
+    topic_id: str
+
+    def to_bytes(self) -> bytes:
+        return json.dumps({"format": FORMAT, **asdict(self)}).encode()
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Progress:
+        return cls(**read_json(value))
+
+
+def read_json(value: bytes) -> dict[str, Any]:
+    """A JSON entry without its format; raises ConfigError if a newer release wrote it."""
+    entry: dict[str, Any] = json.loads(value)
+    _check_format(entry.pop("format"))
+    return entry
+
+
+def write_json(entry: Mapping[str, object]) -> bytes:
+    return json.dumps({"format": FORMAT, **entry}, separators=(",", ":")).encode()
+
+
+def write_rows(rows: NDArray[np.void]) -> bytes:
+    """Fixed-width rows behind one byte of format."""
+    return bytes([FORMAT]) + rows.tobytes()
+
+
+def read_rows(value: bytes, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Rows that `write_rows` wrote; raises ConfigError if a newer release wrote them."""
+    _check_format(value[0])
+    return np.frombuffer(value, dtype, offset=1).copy()
+
+
+def _check_format(found: object) -> None:
+    if found != FORMAT:
+        raise ConfigError(
+            [f"checkpoints.v1 holds state of format {found}, this release reads {FORMAT}: upgrade this worker"]
+        )
