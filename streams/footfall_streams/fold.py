@@ -35,6 +35,7 @@ from footfall_streams.minutes import (
 )
 from footfall_streams.outputs import minute_rows, visit_rows
 from footfall_streams.presences import PRESENCE, PresenceArray, Presences, identity_hash, single_sightings
+from footfall_streams.segments import run_starts
 from footfall_streams.state import HOUR_MS, State, read_json, read_rows, write_json, write_rows
 from footfall_streams.store_days import StoreDays
 from footfall_streams.watermark import StoreClock
@@ -310,7 +311,7 @@ class StoreJob:
         keys = self.minutes.rows["key"]
         # A presence that can still change may have begun a business day before the horizon.
         oldest = (self._watermark - self._horizon_ms - self._gap_ms - DAY_MS - 2 * HOUR_MS)[stores_of(keys)]
-        keep = (starts_ms(keys) >= oldest) | (self.minutes.rows["dirty"] == 1)
+        keep = (starts_ms(keys) >= oldest) | (self.minutes.rows["touched"] == 1)
         if not keep.all():
             revised.minute_hours.append(_hours(stores_of(keys[~keep]), starts_ms(keys[~keep])))
             self.minutes.keep(keep)
@@ -421,9 +422,5 @@ def _by_store(stores: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
 def _last_of_each(keys: list[NDArray[np.generic]]) -> NDArray[np.int64]:
     """Places of the last row of each distinct key, ascending."""
     order = np.lexsort(keys)
-    last = np.ones(len(order), bool)
-    if len(order) > 1:
-        last[:-1] = np.zeros(len(order) - 1, bool)
-        for key in keys:
-            last[:-1] |= key[order][1:] != key[order][:-1]
-    return np.sort(order[last])
+    starts = run_starts((key[order] for key in keys), len(order))
+    return np.sort(order[np.append(starts[1:], True)[: len(order)]])

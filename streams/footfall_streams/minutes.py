@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from footfall_streams.presences import NEVER_ENTERED, Fold, PresenceArray
+from footfall_streams.segments import run_starts
 from footfall_streams.watermark import MINUTE_MS
 
 MINUTE = np.dtype(
@@ -18,7 +19,8 @@ MINUTE = np.dtype(
         ("pending", "<i4"),  # open presences that will add an entry or a passer-by here
         ("live", "<u8"),  # sensors with a batch clock in the minute, one bit each
         ("final", "u1"),
-        ("dirty", "u1"),  # differs from what was last published
+        ("touched", "u1"),  # looked at again when its store next publishes
+        ("shown", "<u8"),  # fingerprint of what was last published, 0 = nothing yet
     ]
 )
 MinuteArray = NDArray[np.void]
@@ -59,7 +61,7 @@ class Deltas:
         keys, counts = np.concatenate(self._keys), np.concatenate(self._counts)
         order = np.argsort(keys, kind="stable")
         keys, counts = keys[order], counts[order]
-        heads = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.empty(0, np.int64)
+        heads = np.flatnonzero(run_starts([keys], len(keys)))
         summed = np.add.reduceat(counts, heads) if len(keys) else counts
         changed = summed.any(axis=1)
         return keys[heads][changed], summed[changed]
@@ -147,7 +149,7 @@ class Minutes:
         at = self.places(keys)
         for index, name in enumerate(COUNTS):
             self.rows[name][at] += counts[:, index]
-        self.rows["dirty"][at] = 1
+        self.rows["touched"][at] = 1
         return keys
 
     def hear(self, keys: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -158,7 +160,7 @@ class Minutes:
         np.bitwise_or.at(live, index, bits)
         changed = live != self.rows["live"][at]
         self.rows["live"][at] = live
-        self.rows["dirty"][at[changed]] = 1
+        self.rows["touched"][at[changed]] = 1
         heard: NDArray[np.int64] = unique[changed]
         return heard
 
@@ -176,17 +178,32 @@ class Minutes:
         which some open presence may still be inside.
         """
         rows = self.rows
-        at = np.flatnonzero((rows["dirty"] == 1) | (rows["final"] == 0))
+        at = np.flatnonzero((rows["touched"] == 1) | (rows["final"] == 0))
         at = at[due[stores_of(rows["key"][at])]]
         store, minute = stores_of(rows["key"][at]), rows["key"][at] & 0xFFFFFFFF
         end = (minute + 1) * MINUTE_MS
+        over = end <= watermark_ms[store]
+        at, store, minute, end = at[over], store[over], minute[over], end[over]
         final = (end + gap_ms[store] < watermark_ms[store]) & (rows["pending"][at] == 0) & (minute < hold[store])
-        changed = (rows["dirty"][at] == 1) | (final != rows["final"][at])
-        rows["dirty"][at[changed]] = 1
+        was_final = rows["final"][at].copy()
         rows["final"][at] = final
-        ready = at[changed & (end <= watermark_ms[store])]
-        rows["dirty"][ready] = 0
-        return rows[ready], rows["key"][at[changed]]
+        rows["touched"][at] = 0
+        # What was counted and taken back between two publications differs in nothing and is not sent.
+        shown = _fingerprint(rows[at])
+        news = shown != rows["shown"][at]
+        rows["shown"][at] = shown
+        changed = news | (final != was_final)
+        return rows[at[news]], rows["key"][at[changed]]
+
+
+def _fingerprint(rows: MinuteArray) -> NDArray[np.uint64]:
+    """64 bits of everything that is published of a row but its key and version."""
+    mixed = rows["final"].astype(np.uint64) + np.uint64(0x243F6A8885A308D3)
+    values = [np.bitwise_count(rows["live"]), *(rows[name] for name in COUNTS if name != "pending")]
+    for value in values:
+        mixed = (mixed ^ value.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
 
 
 def holds(rows: PresenceArray, stores: int) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ import numpy as np
 from footfall_events.schemas import Role
 from numpy.typing import NDArray
 
+from footfall_streams.segments import run_starts
 from footfall_streams.store_days import StoreDayArray, StoreDays
 
 NEVER_ENTERED = np.iinfo(np.int64).max
@@ -80,12 +81,9 @@ def chains(rows: PresenceArray, gap_ms: NDArray[np.int64]) -> tuple[PresenceArra
     """
     order = np.lexsort((rows["first"], *(rows[name] for name in _IDENTITY)))
     ordered, gap = rows[order], gap_ms[order]
-    new_identity = np.ones(len(rows), bool)
-    new_identity[1:] = np.zeros(len(rows) - 1, bool)
-    for name in _IDENTITY:
-        new_identity[1:] |= ordered[name][1:] != ordered[name][:-1]
+    new_identity = run_starts((ordered[name] for name in _IDENTITY), len(rows))
     # A running maximum of the ends within each identity: lift each identity above the one before.
-    lift = (np.cumsum(new_identity) - 1) << 44
+    lift = (np.cumsum(new_identity) - 1) << 42
     reach = np.maximum.accumulate(ordered["last"] + lift)
     starts = new_identity.copy()
     starts[1:] |= ordered["first"][1:] + lift[1:] > reach[:-1] + gap[1:]
