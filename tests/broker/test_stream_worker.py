@@ -1,0 +1,111 @@
+"""The stream worker on real Apache Kafka: the tables of the pure fold, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+from confluent_kafka import Producer
+from footfall_cli.children import Child
+from footfall_cli.drained import read_all, stream_lag, wait_until_zero
+from footfall_cli.embedded_kafka import EmbeddedKafka
+from footfall_cli.main import footfall
+from footfall_cli.topics import apply_topics
+from footfall_events.topics import DEAD_LETTERS, SIGHTINGS, STORE_MINUTES, VISITS
+from footfall_streams.fold import Output, Step
+
+from tests.property.worlds import Tables, messages, run, world
+
+pytestmark = pytest.mark.broker
+
+CONFIG = """
+[[stores]]
+id = "s"
+sensors = ["a", "b"]
+opening = { daily = "02:00-23:00" }
+"""
+
+
+class Worker:
+    """A `footfall stream` process that is started again whenever it has ended, as its supervisor would."""
+
+    def __init__(self, directory: Path, bootstrap: str) -> None:
+        config = directory / "chain.toml"
+        config.write_text(CONFIG)
+        command = footfall("stream", "--config", config, "--bootstrap", bootstrap, "--metrics-port", "0")
+        environ = {**os.environ, "FOOTFALL_CHUNK_MESSAGES": "16", "FOOTFALL_SESSION_TIMEOUT_S": "6"}
+        self.child = Child("worker", command, directory / "worker.log", environ)
+        self.child.start()
+
+    def keep_alive(self) -> None:
+        assert self.child.exit_code() != 2, self.child.tail()
+        if self.child.exit_code() is not None:
+            self.child.start()
+
+
+@contextmanager
+def worker_on(directory: Path, kafka: EmbeddedKafka) -> Iterator[Worker]:
+    worker = Worker(directory, kafka.bootstrap)
+    yield worker
+    worker.child.stop()
+    assert worker.child.exit_code() == 0, worker.child.tail()
+
+
+def send(bootstrap: str, values: list[bytes]) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True})
+    for value in values:
+        producer.produce(SIGHTINGS.name, value, b"s")
+    assert producer.flush(60) == 0
+
+
+def tables_in(bootstrap: str) -> Tables:
+    """What the topics hold, as ClickHouse would show it."""
+    step = Step()
+    for topic in (VISITS.name, STORE_MINUTES.name, DEAD_LETTERS.name):
+        for partition, _, key, value in read_all(bootstrap, topic):
+            step.outputs[partition].append(Output(topic, key, value or b""))
+    tables = Tables()
+    tables.add(step)
+    return tables
+
+
+def test_the_topics_hold_the_tables_of_the_pure_fold(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    apply_topics(kafka.bootstrap, partitions=2)
+    log = messages(world(Random(5)))
+    send(kafka.bootstrap, [*(message.value for message in log), b"not a batch"])
+    with worker_on(tmp_path, kafka) as worker:
+        wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
+    found = tables_in(kafka.bootstrap)
+    assert found.visits() == run(log).visits()
+    assert found.minutes() == run(log).minutes()
+    assert found.dead == [b"not a batch"]
+
+
+def test_a_killed_worker_and_a_killed_broker_change_nothing(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    apply_topics(kafka.bootstrap, partitions=2)
+    log = messages(world(Random(6), hours=4, sightings=200))
+    third = len(log) // 3
+    with worker_on(tmp_path, kafka) as worker:
+        send(kafka.bootstrap, [message.value for message in log[:third]])
+        wait_until_zero(lambda: max(0, stream_lag(kafka.bootstrap) - third // 2), worker.keep_alive, 60)
+        worker.child.kill()
+        worker.keep_alive()
+        send(kafka.bootstrap, [message.value for message in log[third : 2 * third]])
+        kafka.kill()
+        kafka.start()
+        send(kafka.bootstrap, [message.value for message in log[2 * third :]])
+        wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 90)
+    found = tables_in(kafka.bootstrap)
+    assert found.visits() == run(log).visits()
+    assert found.minutes() == run(log).minutes()
+
+
+def test_a_worker_without_topics_names_the_command_that_makes_them(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    worker = Worker(tmp_path, kafka.bootstrap)
+    assert worker.child.process is not None
+    assert worker.child.process.wait(60) == 2
+    assert "footfall topics apply" in worker.child.tail()
