@@ -16,6 +16,7 @@ FLOOR_DBM = -93
 _AT_ONE_METRE_DBM, _PATH_LOSS = -36.0, 2.8
 _LOST_SHARE = 0.06
 _IMPLAUSIBLE_SHARE = 0.003
+_EARLY_SHARE = 0.005
 _MALFORMED_SHARE = 0.004
 
 
@@ -243,7 +244,7 @@ def _surroundings(rng: np.random.Generator, store: Site, day: Day, heard: int) -
 def heard(crowd: Crowd, store: Site, day: Day, number: int, air: Frames) -> Frames:
     """What sensor `number` captures on this day, in the order of its file and on its own clock.
 
-    A beacon in a hundred is stamped up to 40 ms early, as drivers do that stamp in the interrupt.
+    One frame in two hundred is stamped up to 40 ms early, as by a driver whose clock is set back a little.
     """
     rng = stream(crowd.seed, store.index, day.number, 7, number)
     sensor = store.sensors[number]
@@ -252,7 +253,7 @@ def heard(crowd: Crowd, store: Site, day: Day, number: int, air: Frames) -> Fram
     kept = _received(rng, sensor, around, never_lost=True)
     both = together([audible, kept])
     stamps = both.when_us + sensor.clock_offset_us
-    early = (both.kind == Kind.BEACON) & (rng.random(len(both)) < 0.01)
+    early = rng.random(len(both)) < _EARLY_SHARE
     stamps[early] -= rng.integers(1_000, 40_000, int(early.sum()))
     rssi = both.rssi_dbm.copy()
     rssi[rng.random(len(both)) < _IMPLAUSIBLE_SHARE] = 0

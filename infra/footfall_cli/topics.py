@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined]
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.topics import SIGHTINGS, TOPICS, Topic
 
