@@ -34,7 +34,7 @@ _ENCODINGS = {"zstd": "zstd", "lz4": "lz4", "gzip": "gzip", "br": "brotli"}
 
 # What the HTTP interface itself understands, and what only a server could honour.
 _NOT_SETTINGS = frozenset(
-    [
+    {
         "database",
         "default_format",
         "query",
@@ -57,7 +57,7 @@ _NOT_SETTINGS = frozenset(
         "http_headers_progress_interval_ms",
         "cancel_http_readonly_queries_on_client_close",
         "stacktrace",
-    ]
+    }
 )
 
 T = TypeVar("T")

@@ -1,0 +1,151 @@
+"""Which messages make one insert: blocks whose borders depend on offsets, and on time only as a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from footfall_events import schemas, topics
+from footfall_events.errors import PoisonEvent
+from footfall_events.rows import decode_rows
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one topic's rows go."""
+
+    table: str
+    schema: pa.Schema
+
+
+TARGETS: dict[str, Target] = {
+    topics.VISITS.name: Target("visits_log", schemas.VISITS),
+    topics.STORE_MINUTES.name: Target("store_minutes_log", schemas.STORE_MINUTES),
+    topics.SENSOR_MINUTES.name: Target("sensor_minutes_log", schemas.SENSOR_MINUTES),
+}
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One message: its rows, or the reason why it has none."""
+
+    offset: int
+    key: bytes | None
+    value: bytes
+    rows: pa.RecordBatch | None
+    poison: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive messages of one partition, inserted together; never changes once cut, so a retry is the same."""
+
+    topic: str
+    partition: int
+    items: tuple[Item, ...]
+
+    @property
+    def place(self) -> Place:
+        return self.topic, self.partition
+
+    @property
+    def next_offset(self) -> int:
+        """The offset to commit: the message after the last one."""
+        return self.items[-1].offset + 1
+
+    @property
+    def rows(self) -> int:
+        return sum(item.rows.num_rows for item in self.items if item.rows is not None)
+
+    def token(self, topic_id: str) -> str:
+        """Names the insert: the same for the same messages, whoever inserts them."""
+        return f"{topic_id}:{self.partition}:{self.items[0].offset}-{self.items[-1].offset}"
+
+    def table(self) -> pa.Table:
+        """All rows, in the order of the log."""
+        batches = [item.rows for item in self.items if item.rows is not None]
+        return pa.Table.from_batches(batches, schema=TARGETS[self.topic].schema)
+
+    def alone(self, item: Item) -> Block:
+        """One message of this block as a block."""
+        return Block(self.topic, self.partition, (item,))
+
+
+def read_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
+    """Decode one message; a poisoned one keeps its bytes for the dead letters."""
+    try:
+        batch = decode_rows(value, TARGETS[topic].schema)
+    except PoisonEvent as error:
+        return Item(offset, key, value, None, error.reason)
+    # Schema metadata differs from producer to producer, and pyarrow joins equal schemas only.
+    return Item(offset, key, value, batch.cast(TARGETS[topic].schema))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a block ends. `stride` and `rows` are functions of the log alone; the two times bound the waiting."""
+
+    stride: int = 4096
+    rows: int = 50_000
+    linger_s: float = 1.0
+    idle_s: float = 0.5
+
+
+@dataclass
+class _Open:
+    started_s: float
+    touched_s: float
+    rows: int = 0
+    items: list[Item] = field(default_factory=list)
+
+
+class Blocks:
+    """The open block of each partition. Times are monotonic seconds, given by the caller."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open: dict[Place, _Open] = {}
+
+    def add(self, place: Place, item: Item, now_s: float) -> Iterator[Block]:
+        """Add the partition's next message; the blocks this closes, in order of offsets.
+
+        A block never reaches over a multiple of `stride`, and ends with the message that fills `rows`.
+        """
+        current = self._open.get(place)
+        if (
+            current is not None
+            and item.offset // self._limits.stride != current.items[-1].offset // self._limits.stride
+        ):
+            yield self._cut(place)
+            current = None
+        if current is None:
+            current = self._open[place] = _Open(now_s, now_s)
+        current.items.append(item)
+        current.touched_s = now_s
+        current.rows += item.rows.num_rows if item.rows is not None else 0
+        if current.rows >= self._limits.rows:
+            yield self._cut(place)
+
+    def due(self, now_s: float) -> list[Block]:
+        """Cut the blocks that waited for `linger_s`, or heard nothing for `idle_s`."""
+        ripe = [
+            place
+            for place, block in self._open.items()
+            if now_s - block.started_s >= self._limits.linger_s or now_s - block.touched_s >= self._limits.idle_s
+        ]
+        return [self._cut(place) for place in ripe]
+
+    def all(self) -> list[Block]:
+        """Cut every block: the process ends."""
+        return [self._cut(place) for place in list(self._open)]
+
+    def drop(self, place: Place) -> None:
+        """Forget a partition that belongs to somebody else now; nothing of it was committed."""
+        self._open.pop(place, None)
+
+    def _cut(self, place: Place) -> Block:
+        return Block(*place, tuple(self._open.pop(place).items))
