@@ -1,0 +1,206 @@
+"""The sink's loop: take messages, insert their rows, and only then commit.
+
+One step:
+1. take what the log has, cutting blocks at their borders;
+2. dead-letter a block's poisoned messages and wait for the delivery;
+3. insert its rows under the block's token;
+4. commit the offsets of everything inserted, once.
+If the store or the broker does not answer, the partitions are paused, polling goes on so that the group keeps us,
+and the very same blocks are tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+from footfall_events.errors import PoisonEvent, Retryable, StoreUnavailable
+
+from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place, read_item
+from footfall_sinks.metrics import SinkMetrics
+
+log = logging.getLogger(__name__)
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+
+
+class Source(Protocol):
+    """The log as the sink sees it; `take` reports rebalances through the callback given at its creation."""
+
+    def take(self, wait_s: float) -> Sequence[Message]:
+        """What arrives within `wait_s`, in order of offsets within a partition."""
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`; partitions assigned meanwhile may deliver until the next call."""
+
+    def resume(self) -> None:
+        """Deliver again."""
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        """The next offset to read of each partition; raises BrokerUnavailable."""
+
+
+class Store(Protocol):
+    """Where rows go; raises StoreUnavailable or PoisonEvent."""
+
+    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+        """Returning means that the rows are stored."""
+
+
+class DeadLetters(Protocol):
+    """Where poisoned messages go; raises BrokerUnavailable."""
+
+    def send(self, message: Message, reason: str) -> None:
+        """Returning means that the broker has it."""
+
+
+class Sink:
+    """Nothing is committed before it is inserted, and a block is retried with the token it had.
+
+    `clock` gives monotonic seconds; `topic_ids` gives each topic's identity for the tokens, so that a topic made anew
+    under its old name does not repeat the tokens of its predecessor.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        dead_letters: DeadLetters,
+        metrics: SinkMetrics,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._clock = clock
+        self._blocks = Blocks(Limits())
+        self._topic_ids: Mapping[str, str] = {}
+        self._waiting: deque[Block] = deque()
+        self._inserted: dict[Place, int] = {}
+        self._buried: set[tuple[Place, int]] = set()
+        self._retry_at_s: float | None = None
+        self._wait_s = _FIRST_WAIT_S
+
+    def configure(self, limits: Limits, topic_ids: Mapping[str, str]) -> None:
+        """Set the limits and the topics' identities; before the first step."""
+        self._blocks = Blocks(limits)
+        self._topic_ids = dict(topic_ids)
+
+    def step(self, wait_s: float) -> None:
+        """Take messages for at most `wait_s`, then write what is due."""
+        if self._retry_at_s is not None:
+            # A rebalance during the outage assigns partitions that are not paused yet.
+            self._source.pause()
+        for message in self._source.take(wait_s):
+            item = read_item(message.topic, message.offset, message.key, message.value)
+            self._waiting.extend(self._blocks.add((message.topic, message.partition), item, self._clock()))
+        self._waiting.extend(self._blocks.due(self._clock()))
+        if self._retry_at_s is None or self._clock() >= self._retry_at_s:
+            self._write()
+
+    def finish(self) -> None:
+        """Write what was taken, once; what fails is left to whoever reads the partition next."""
+        self._waiting.extend(self._blocks.all())
+        self._write()
+
+    def lose(self, places: Iterable[Place]) -> None:
+        """The partitions belong to another sink, which starts at the last commit."""
+        gone = set(places)
+        for place in gone:
+            self._blocks.drop(place)
+            self._inserted.pop(place, None)
+        kept = deque(block for block in self._waiting if block.place not in gone)
+        self._metrics.dropped_blocks.inc(len(self._waiting) - len(kept))
+        self._waiting = kept
+        self._buried = {grave for grave in self._buried if grave[0] not in gone}
+
+    def _write(self) -> None:
+        try:
+            try:
+                while self._waiting:
+                    block = self._waiting[0]
+                    self._bury(block)
+                    self._insert(block)
+                    self._inserted[block.place] = block.next_offset
+                    self._waiting.popleft()
+            finally:
+                self._commit()
+        except Retryable as error:
+            self._put_off(error)
+        else:
+            self._go_on()
+
+    def _commit(self) -> None:
+        if self._inserted:
+            self._source.commit(self._inserted)
+            done, self._inserted = self._inserted, {}
+            self._buried = {(place, at) for place, at in self._buried if at >= done.get(place, 0)}
+
+    def _bury(self, block: Block) -> None:
+        for item in block.items:
+            if item.rows is None:
+                self._dead_letter(block, item, item.poison)
+
+    def _dead_letter(self, block: Block, item: Item, reason: str) -> None:
+        grave = (block.place, item.offset)
+        if grave in self._buried:  # a retry of the block
+            return
+        self._dead_letters.send(Message(block.topic, block.partition, item.offset, item.key, item.value), reason)
+        self._buried.add(grave)
+        self._metrics.dead_letters.labels(reason).inc()
+        log.warning("dead letter: %s at %s/%d/%d", reason, block.topic, block.partition, item.offset)
+
+    def _insert(self, block: Block) -> None:
+        rows = block.rows
+        if not rows:
+            return
+        table = TARGETS[block.topic].table
+        token = block.token(self._topic_ids.get(block.topic, block.topic))
+        started_s = self._clock()
+        try:
+            self._store.insert(table, block.table(), token)
+        except PoisonEvent as error:
+            if len(block.items) == 1:
+                self._dead_letter(block, block.items[0], error.reason)
+                return
+            # Only the messages that the store refuses by themselves are poisoned.
+            for item in block.items:
+                if (block.place, item.offset) not in self._buried:
+                    self._insert(block.alone(item))
+            return
+        self._metrics.insert_seconds.observe(self._clock() - started_s)
+        self._metrics.inserts.labels(table).inc()
+        self._metrics.rows.labels(table).inc(rows)
+
+    def _put_off(self, error: Retryable) -> None:
+        reason = "store" if isinstance(error, StoreUnavailable) else "broker"
+        self._metrics.retries.labels(reason).inc()
+        log.warning("%s does not answer (%s); trying again in %g s", reason, error, self._wait_s)
+        self._source.pause()
+        self._metrics.paused.set(1)
+        self._retry_at_s = self._clock() + self._wait_s
+        self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
+
+    def _go_on(self) -> None:
+        if self._retry_at_s is not None:
+            self._source.resume()
+            self._metrics.paused.set(0)
+            self._retry_at_s = None
+            self._wait_s = _FIRST_WAIT_S

@@ -1,0 +1,48 @@
+"""Settings of the sink, read from a mapping (the environment, or options) at start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from footfall_events.settings import SettingsReader
+
+from footfall_sinks.batch import Limits
+from footfall_sinks.clickhouse import url_problem
+
+
+@dataclass(frozen=True)
+class SinkSettings:
+    """How one sink reaches Kafka and ClickHouse, and how large its inserts are."""
+
+    bootstrap: str
+    clickhouse: str
+    group: str = "footfall-sink"
+    limits: Limits = field(default_factory=Limits)
+    session_timeout_s: float = 20.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9103
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, str]) -> SinkSettings:
+        """Read FOOTFALL_* values; raises ConfigError with every problem."""
+        read = SettingsReader(values)
+        usual = Limits()
+        settings = cls(
+            bootstrap=read.text("FOOTFALL_BOOTSTRAP"),
+            clickhouse=read.text("FOOTFALL_CLICKHOUSE"),
+            group=read.text("FOOTFALL_SINK_GROUP", cls.group),
+            limits=Limits(
+                rows=read.integer("FOOTFALL_SINK_ROWS", usual.rows, low=1, high=1_000_000),
+                linger_s=read.number("FOOTFALL_SINK_LINGER_MS", 1000, low=10, high=60_000) / 1000,
+                idle_s=read.number("FOOTFALL_SINK_IDLE_MS", 500, low=10, high=60_000) / 1000,
+            ),
+            session_timeout_s=read.number("FOOTFALL_SESSION_TIMEOUT_S", cls.session_timeout_s, low=6, high=300),
+            metrics_host=read.text("FOOTFALL_METRICS_HOST", cls.metrics_host),
+            metrics_port=read.integer("FOOTFALL_METRICS_PORT", cls.metrics_port, low=0, high=65_535),
+        )
+        problem = url_problem(settings.clickhouse) if settings.clickhouse else ""
+        if problem:
+            read.problems.append(problem)
+        read.finish()
+        return settings
