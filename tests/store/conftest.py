@@ -1,0 +1,38 @@
+"""A ClickHouse for the tests of this folder: chDB behind its endpoint, on a directory of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from footfall_sinks.clickhouse import DATABASE, open_client
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty store with the database made; it ends with the tests."""
+    data = tmp_path_factory.mktemp("clickhouse")
+    command = [sys.executable, "-m", "footfall_cli.embedded_clickhouse", "--data", str(data), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            word, port = child.stdout.readline().split()
+            assert word == "ready"
+            url = f"http://127.0.0.1:{port}"
+            with closing(open_client(url)) as client:
+                client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+            yield url
+        finally:
+            child.terminate()
+            assert child.wait(30) == 0
+
+
+@pytest.fixture
+def client(clickhouse_url: str) -> Iterator[Client]:
+    """An ordinary client of the store."""
+    with closing(open_client(clickhouse_url)) as connected:
+        yield connected

@@ -1,0 +1,195 @@
+"""The sink's loop against a scripted log and store: insert, then commit; retry the same; bury what is poisoned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from footfall_events import schemas
+from footfall_events.errors import BrokerUnavailable, PoisonEvent, StoreUnavailable
+from footfall_events.rows import encode_rows
+from footfall_sinks.batch import Limits, Place
+from footfall_sinks.consume import Message, Sink
+from footfall_sinks.metrics import SinkMetrics
+from prometheus_client import CollectorRegistry
+
+TOPIC = "store_minutes.v1"
+
+
+def minute(present: int) -> bytes:
+    """One row of store_minutes.v1, recognisable by `present`."""
+    row: dict[str, Any] = {field.name: 0 for field in schemas.STORE_MINUTES}
+    row |= {"store_id": "s1", "minute": datetime(2026, 1, 5, 9, tzinfo=UTC), "business_date": date(2026, 1, 5)}
+    row["present"] = present
+    return encode_rows(pa.RecordBatch.from_pylist([row], schema=schemas.STORE_MINUTES))
+
+
+def message(offset: int, value: bytes | None = None, partition: int = 0) -> Message:
+    return Message(TOPIC, partition, offset, b"s1", minute(offset) if value is None else value)
+
+
+class Scripted:
+    """A log, a store and a dead letter topic that write down what happens, in order, and fail on demand."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.arriving: list[Message] = []
+        self.insert_failures: list[Exception] = []
+        self.commit_failures: list[Exception] = []
+        self.dead_letter_failures: list[Exception] = []
+        self.refused: set[int] = set()
+        self.now_s = 0.0
+        self.registry = CollectorRegistry()
+        self.sink = Sink(self, self, self, SinkMetrics(self.registry), clock=lambda: self.now_s)
+        self.sink.configure(Limits(stride=10), {TOPIC: "id"})
+
+    def take(self, wait_s: float) -> Sequence[Message]:
+        taken, self.arriving = self.arriving, []
+        return taken
+
+    def pause(self) -> None:
+        self.events.append(("pause",))
+
+    def resume(self) -> None:
+        self.events.append(("resume",))
+
+    def commit(self, offsets: Mapping[Place, int]) -> None:
+        if self.commit_failures:
+            raise self.commit_failures.pop(0)
+        self.events.append(("commit", {partition: offset for (_, partition), offset in offsets.items()}))
+
+    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+        present = rows.column("present").to_pylist()
+        if self.insert_failures:
+            self.events.append(("failed", token))
+            raise self.insert_failures.pop(0)
+        if self.refused & set(present):
+            raise PoisonEvent("store_rejected")
+        self.events.append(("insert", table, present, token))
+
+    def send(self, message: Message, reason: str) -> None:
+        if self.dead_letter_failures:
+            raise self.dead_letter_failures.pop(0)
+        self.events.append(("dead", reason, message.topic, message.partition, message.offset, message.value))
+
+    def run(self, *messages: Message, after_s: float = 2.0) -> list[tuple[Any, ...]]:
+        """Deliver, let time pass, step again; what happened since the last call."""
+        self.arriving = list(messages)
+        self.sink.step(0)
+        self.now_s += after_s
+        self.sink.step(0)
+        happened, self.events = self.events, []
+        return happened
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def world() -> Scripted:
+    return Scripted()
+
+
+def test_rows_are_inserted_and_then_the_offset_after_them_is_committed(world: Scripted) -> None:
+    assert world.run(message(3), message(4)) == [
+        ("insert", "store_minutes_log", [3, 4], "id:0:3-4"),
+        ("commit", {0: 5}),
+    ]
+
+
+def test_nothing_is_written_before_a_limit_is_reached(world: Scripted) -> None:
+    assert world.run(message(3), after_s=0.1) == []
+
+
+def test_nothing_is_committed_while_the_store_is_away(world: Scripted) -> None:
+    world.insert_failures = [StoreUnavailable("down")]
+    assert world.run(message(3)) == [("failed", "id:0:3-3"), ("pause",)]
+
+
+def test_a_retry_has_the_same_rows_and_the_same_token_and_then_resumes(world: Scripted) -> None:
+    world.insert_failures = [StoreUnavailable("down"), StoreUnavailable("down")]
+    happened = world.run(message(3), message(4)) + world.run(after_s=5) + world.run(after_s=5)
+    assert [event for event in happened if event[0] != "pause"] == [
+        ("failed", "id:0:3-4"),
+        ("failed", "id:0:3-4"),
+        ("insert", "store_minutes_log", [3, 4], "id:0:3-4"),
+        ("commit", {0: 5}),
+        ("resume",),
+    ]
+
+
+def test_what_was_inserted_before_the_store_went_is_committed(world: Scripted) -> None:
+    world.insert_failures = []
+    world.arriving = [message(3), message(7, partition=1)]
+    world.sink.step(0)
+    world.now_s = 2.0
+    original = world.insert
+
+    def second_fails(table: str, rows: pa.Table, token: str) -> None:
+        if token.startswith("id:1:"):
+            raise StoreUnavailable("down")
+        original(table, rows, token)
+
+    world.insert = second_fails  # type: ignore[method-assign]
+    world.sink.step(0)
+    assert ("commit", {0: 4}) in world.events
+    assert world.events[-1] == ("pause",)
+
+
+def test_a_poisoned_message_is_dead_lettered_untouched_and_the_rest_goes_on(world: Scripted) -> None:
+    assert world.run(message(3), message(4, b"rubbish"), message(5)) == [
+        ("dead", "invalid_batch", TOPIC, 0, 4, b"rubbish"),
+        ("insert", "store_minutes_log", [3, 5], "id:0:3-5"),
+        ("commit", {0: 6}),
+    ]
+    assert world.metric("footfall_sinks_dead_letters_total", reason="invalid_batch") == 1
+
+
+def test_poison_is_not_committed_until_its_dead_letter_is_delivered(world: Scripted) -> None:
+    world.dead_letter_failures = [BrokerUnavailable("down")]
+    assert world.run(message(4, b"rubbish")) == [("pause",)]
+    happened = world.run(after_s=1)
+    assert [event[0] for event in happened if event[0] != "pause"] == ["dead", "commit", "resume"]
+
+
+def test_a_retry_does_not_dead_letter_twice(world: Scripted) -> None:
+    world.insert_failures = [StoreUnavailable("down")]
+    happened = world.run(message(3), message(4, b"rubbish")) + world.run(after_s=1)
+    assert [event[0] for event in happened].count("dead") == 1
+    assert happened[-2:] == [("commit", {0: 5}), ("resume",)]
+
+
+def test_only_the_message_that_the_store_refuses_is_dead_lettered(world: Scripted) -> None:
+    world.refused = {4}
+    happened = world.run(message(3), message(4), message(5))
+    assert [event[:2] for event in happened if event[0] == "dead"] == [("dead", "store_rejected")]
+    assert [event[2:] for event in happened if event[0] == "insert"] == [([3], "id:0:3-3"), ([5], "id:0:5-5")]
+    assert happened[-1] == ("commit", {0: 6})
+
+
+def test_a_failed_commit_is_repeated_without_another_row(world: Scripted) -> None:
+    world.commit_failures = [BrokerUnavailable("down")]
+    happened = world.run(message(3)) + world.run(after_s=1)
+    assert [event[0] for event in happened if event[0] != "pause"] == ["insert", "commit", "resume"]
+
+
+def test_a_lost_partition_is_neither_inserted_nor_committed(world: Scripted) -> None:
+    world.arriving = [message(3)]
+    world.sink.step(0)
+    world.sink.lose([(TOPIC, 0)])
+    assert world.run() == []
+
+
+def test_the_end_writes_what_was_taken(world: Scripted) -> None:
+    world.arriving = [message(3)]
+    world.sink.step(0)
+    world.sink.finish()
+    assert [event[0] for event in world.events] == ["insert", "commit"]
+
+
+def test_a_block_never_reaches_over_a_multiple_of_the_stride(world: Scripted) -> None:
+    happened = world.run(message(8), message(9), message(10), message(11))
+    assert [event[3] for event in happened if event[0] == "insert"] == ["id:0:8-9", "id:0:10-11"]
