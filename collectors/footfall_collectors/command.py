@@ -1,0 +1,117 @@
+"""`footfall collect`: options, key, metrics endpoint, and the run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from footfall_events.errors import ConfigError
+from prometheus_client import CollectorRegistry, start_http_server
+
+from footfall_collectors.collect import StoreRun, live
+from footfall_collectors.metrics import CollectorMetrics
+from footfall_collectors.pseudonyms import EpochKey, load_key, throwaway_key
+from footfall_collectors.publish import Publisher
+from footfall_collectors.session import Output
+from footfall_collectors.settings import CollectorSettings
+from footfall_collectors.sources.live import live_blocks, now_ms
+
+log = logging.getLogger(__name__)
+
+_OPTIONS = {
+    "config": ("CHAIN.toml", "the chain's configuration"),
+    "store": ("ID", "the store that this process listens in"),
+    "bootstrap": ("HOST:PORT", "Kafka"),
+    "sensor": ("ID", "the sensor that the pipe or the interface is"),
+    "interface": ("NAME", "listen on an interface in monitor mode"),
+    "key-file": ("FILE", "the pseudonym key, made by `footfall keys init`"),
+    "heartbeat-s": ("S", "seconds between batches: 60 of event time for captures, 5 live"),
+    "max-rows": ("N", "sightings a batch, at most"),
+    "metrics-host": ("HOST", "address of /metrics"),
+    "metrics-port": ("PORT", "port of /metrics, 0 = any"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of a collector; each that takes a value overrides its FOOTFALL_* variable."""
+    for name, (metavar, text) in _OPTIONS.items():
+        variable = "FOOTFALL_" + name.upper().replace("-", "_")
+        parser.add_argument(f"--{name}", metavar=metavar, help=f"{text} ({variable})")
+    parser.add_argument("--pcap", action="append", default=[], metavar="[SENSOR=]FILE", help="a capture; repeatable")
+    parser.add_argument("--stdin", action="store_true", help="a capture on standard input, e.g. tcpdump -U -w -")
+    parser.add_argument("--duration-s", type=float, metavar="S", help="end listening on the interface after S seconds")
+    parser.add_argument("--throwaway-key", action="store_true", help="for captures: a key that dies with the process")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what was heard as JSON, instead of printing")
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Collect to the end of the source; 1 if a capture could be read only in part."""
+    given = {"FOOTFALL_" + name.upper().replace("-", "_"): getattr(args, name.replace("-", "_")) for name in _OPTIONS}
+    values = {**environ, **{name: value for name, value in given.items() if value}}
+    if args.stdin:
+        values["FOOTFALL_STDIN"] = "true"
+    settings = CollectorSettings.from_mapping(values, args.pcap, throwaway=args.throwaway_key)
+    privacy = settings.chain.privacy
+    key = load_key(settings.key_file, privacy) if settings.key_file else throwaway_key(0)
+    registry = CollectorRegistry()
+    metrics = CollectorMetrics(registry)
+    try:
+        start_http_server(settings.metrics_port, settings.metrics_host, registry)
+    except OSError as error:
+        raise ConfigError([f"metrics port {settings.metrics_port}: {error.strerror}"]) from error
+    store_run = StoreRun(settings.store, privacy, key, settings.batching)
+    sent: Counter[str] = Counter()
+    publisher = Publisher(settings.bootstrap, metrics)
+    with closing(_outputs(settings, store_run, key, args.duration_s)) as outputs:
+        try:
+            for output in outputs:
+                publisher.send(settings.store.store_id, output)
+                sent["batches" if output.header else "sensor_minutes"] += 1 if output.header else output.rows.num_rows
+                if output.header:
+                    session = store_run.sessions[output.header.sensor_id]
+                    metrics.update(output.header.sensor_id, session.heard, output.header.sensor_clock_ms)
+        except KeyboardInterrupt:
+            log.warning("interrupted; what was heard so far is sent")
+    publisher.finish()
+    _report(store_run, sent, args.report)
+    for warning in store_run.warnings:
+        sys.stderr.write(f"footfall: {warning}\n")
+    return 1 if store_run.warnings else 0
+
+
+def _outputs(
+    settings: CollectorSettings, store_run: StoreRun, key: EpochKey, duration_s: float | None
+) -> Iterator[Output]:
+    if settings.captures:
+        return store_run.files(dict(settings.captures))
+    boot = secrets.token_hex(8)
+    if settings.stdin:
+        return store_run.stream(settings.sensor_id, boot, sys.stdin.buffer)
+    session = store_run.session(settings.sensor_id, boot)
+    return live(session, live_blocks(settings.interface, duration_s), iter(now_ms, None))
+
+
+def _report(store_run: StoreRun, sent: Counter[str], path: Path | None) -> None:
+    """One JSON object of what was heard, dropped and sent by all sensors of this run."""
+    heard = [session.heard for session in store_run.sessions.values()]
+    report = {
+        "frames": sum(one.frames for one in heard),
+        "rejected_frames": dict(sum((one.rejected for one in heard), Counter())),
+        "ignored_frames": dict(sum((one.ignored for one in heard), Counter())),
+        "sightings": sum(one.sightings for one in heard),
+        "dropped_sightings": dict(sum((one.dropped_sightings for one in heard), Counter())),
+        "batches": sent["batches"],
+        "sensor_minutes": sent["sensor_minutes"],
+    }
+    text = json.dumps(report) + "\n"
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,51 @@
+"""What a collector counts, by name, for Prometheus; labels are sensors and reasons, never addresses."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from footfall_collectors.session import Heard
+
+
+class CollectorMetrics:
+    """Counters of everything heard, sent and dropped by this process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"footfall_collector_{name}", text, labels, registry=registry)
+
+        self.frames = counter("frames", "frames heard, every one", "sensor_id")
+        self.rejected = counter("rejected_frames", "malformed frames", "sensor_id", "reason")
+        self.ignored = counter(
+            "ignored_frames", "well-formed frames not sent by a client of interest", "sensor_id", "reason"
+        )
+        self.sightings = counter("sightings", "sightings batched", "sensor_id")
+        self.dropped = counter("dropped_sightings", "sightings dropped before they were sent", "sensor_id", "reason")
+        self.sent = counter("messages_sent", "messages handed to Kafka's client", "topic")
+        self.delivered = counter("messages_delivered", "messages that Kafka confirmed", "topic")
+        self.failed = counter("messages_failed", "messages that Kafka refused or lost", "topic", "reason")
+        self.clock = Gauge(
+            "footfall_collector_clock_timestamp_seconds", "clock of the last batch", ["sensor_id"], registry=registry
+        )
+        self._counted: dict[str, Heard] = {}
+
+    def update(self, sensor_id: str, heard: Heard, clock_ms: int) -> None:
+        """Bring a sensor's counters up to its session's counts."""
+        before = self._counted.get(sensor_id, Heard())
+        self.frames.labels(sensor_id).inc(heard.frames - before.frames)
+        self.sightings.labels(sensor_id).inc(heard.sightings - before.sightings)
+        for metric, now, then in (
+            (self.rejected, heard.rejected, before.rejected),
+            (self.ignored, heard.ignored, before.ignored),
+            (self.dropped, heard.dropped_sightings, before.dropped_sightings),
+        ):
+            for reason, count in now.items():
+                metric.labels(sensor_id, reason).inc(count - then[reason])
+        self.clock.labels(sensor_id).set(clock_ms / 1000)
+        self._counted[sensor_id] = Heard(
+            heard.frames,
+            heard.rejected.copy(),
+            heard.ignored.copy(),
+            heard.sightings,
+            heard.dropped_sightings.copy(),
+        )

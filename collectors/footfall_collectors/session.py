@@ -1,0 +1,236 @@
+"""One sensor's run: blocks of frames in, batches of sightings and minute rows out, by event time alone.
+
+The same for a file, a pipe and an interface; only where the blocks come from differs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from footfall_events.business_days import date_of
+from footfall_events.schemas import SIGHTINGS, AddressClass
+from footfall_events.sighting_batches import BatchHeader
+from footfall_events.stores import PrivacyPolicy, StoreConfig
+
+from footfall_collectors.bursts import BURST, BurstArray, OpenBursts
+from footfall_collectors.dot11 import IGNORED, REJECTED, AddressMemory, Block, judge
+from footfall_collectors.pseudonyms import Pseudonyms
+from footfall_collectors.radio_minutes import RadioMinutes
+from footfall_collectors.radiotap import NO_SIGNAL
+
+VERSION = "0.1.0"
+_NOTHING = pa.RecordBatch.from_pylist([], schema=SIGHTINGS)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Something to send: a batch of sightings with its header, or sensor minutes (no header)."""
+
+    at_ms: int
+    header: BatchHeader | None
+    rows: pa.RecordBatch
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How often batches leave, in event time, and how large they may be."""
+
+    heartbeat_ms: int = 60_000
+    max_rows: int = 2_000
+
+
+@dataclass
+class Heard:
+    """What a session took, gave and dropped: counts by kind, and by reason where something was dropped."""
+
+    frames: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    sightings: int = 0
+    dropped_sightings: Counter[str] = field(default_factory=Counter)
+
+
+class SensorSession:
+    """State of one sensor between two batches. `sensor_clock_ms` of its batches never goes back."""
+
+    def __init__(
+        self,
+        store: StoreConfig,
+        privacy: PrivacyPolicy,
+        sensor_id: str,
+        boot_id: str,
+        pseudonyms: Pseudonyms,
+        batching: Batching,
+    ) -> None:
+        self._store, self._privacy, self._batching = store, privacy, batching
+        self._sensor_id, self._boot_id = sensor_id, boot_id
+        self._pseudonyms = pseudonyms
+        self._days = store.versions[0].business_days
+        self._memory, self._open = AddressMemory(), OpenBursts()
+        self._minutes = RadioMinutes(store.store_id, sensor_id, boot_id, self._days)
+        self._waiting: BurstArray = np.empty(0, BURST)  # stable bursts that are over, for the next batch
+        self._seq = 0
+        self._clock_ms = 0
+        self._beat_ms: int | None = None
+        self.heard = Heard()
+
+    @property
+    def clock_ms(self) -> int:
+        return self._clock_ms
+
+    def advance(self, block: Block) -> Iterator[Output]:
+        """Take the frames of a block and give what is due by its last one."""
+        if not len(block.ts_ms):
+            return
+        if self._beat_ms is None:
+            self._beat_ms = self._next_beat(int(block.ts_ms[0]))
+        now_ms = int(block.ts_ms[-1])
+        still_open: list[BurstArray] = []
+        for part in self._by_settings(block):
+            frames = judge(
+                part, self._store.settings_on(date_of(self._days.number_at(int(part.ts_ms[0])))), self._memory
+            )
+            self._count(frames.verdict)
+            over, growing = self._open.add(frames, int(part.ts_ms[-1]))
+            self._minutes.hear(frames, over)
+            self._waiting = np.concatenate([self._waiting, over[over["class"] != AddressClass.RANDOM]])
+            still_open = [growing[growing["class"] != AddressClass.RANDOM]]
+        yield from self._due(now_ms, np.concatenate([self._waiting, *still_open]))
+
+    def quiet(self, now_ms: int) -> Iterator[Output]:
+        """Nothing more was heard until `now_ms`: batches leave all the same, empty ones as heartbeats."""
+        if self._beat_ms is None:
+            self._beat_ms = self._next_beat(now_ms)
+        self._minutes.listen(now_ms, now_ms)
+        frames = judge(_no_frames(), self._store.versions[0], self._memory)
+        over, growing = self._open.add(frames, now_ms)
+        self._minutes.hear(frames, over)
+        self._waiting = np.concatenate([self._waiting, over[over["class"] != AddressClass.RANDOM]])
+        open_now = growing[growing["class"] != AddressClass.RANDOM]
+        yield from self._due(now_ms, np.concatenate([self._waiting, open_now]))
+
+    def finish(self, end_ms: int) -> Iterator[Output]:
+        """The end of the capture: everything left leaves."""
+        left = self._open.finish()
+        stable = left[left["class"] != AddressClass.RANDOM]
+        self._minutes.hear(judge(_no_frames(), self._store.versions[0], self._memory), left)
+        rows = np.concatenate([self._waiting, stable])
+        self._waiting = self._waiting[:0]
+        yield from self._batches(end_ms, end_ms, rows)
+        minutes = self._minutes.finish()
+        if minutes is not None:
+            yield Output(end_ms, None, minutes)
+
+    def final(self, clock_ms: int) -> Output:
+        """The batch that closes the store: no rows, its clock the largest of all sensors'."""
+        header = self._header(clock_ms, self._epoch_at(clock_ms), final=True)
+        return Output(clock_ms, header, _NOTHING)
+
+    # -- inside ----------------------------------------------------------------------------------------
+
+    def _next_beat(self, after_ms: int) -> int:
+        return (after_ms // self._batching.heartbeat_ms + 1) * self._batching.heartbeat_ms
+
+    def _epoch_at(self, instant_ms: int) -> int:
+        return self._privacy.epoch_of(self._days.number_at(instant_ms))
+
+    def _by_settings(self, block: Block) -> Iterator[Block]:
+        """The block, cut at business days if the store's settings ever change."""
+        if len(self._store.versions) == 1:
+            yield block
+            return
+        days = self._days.numbers_at(block.ts_ms)
+        cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+            yield block.slice(begin, end)
+
+    def _count(self, verdict: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+        totals = np.bincount(verdict, minlength=20).tolist()
+        self.heard.frames += len(verdict)
+        for names, counter in ((REJECTED, self.heard.rejected), (IGNORED, self.heard.ignored)):
+            for code, reason in names.items():
+                if totals[code]:
+                    counter[reason] += totals[code]
+
+    def _due(self, now_ms: int, stable: BurstArray) -> Iterator[Output]:
+        """A batch for every heartbeat up to `now_ms`; `stable` are the bursts over or open by then."""
+        assert self._beat_ms is not None
+        beats = np.arange(self._beat_ms, now_ms + 1, self._batching.heartbeat_ms)
+        if not len(beats):
+            return
+        leaves_at = np.searchsorted(beats, stable["closes_at"], "left")
+        clocks = beats.copy()
+        # The clock of a batch is the start of the oldest burst that is open at its heartbeat.
+        first_beat = np.searchsorted(beats, stable["first"], "right")
+        for index in np.flatnonzero(first_beat < leaves_at).tolist():
+            part = clocks[first_beat[index] : leaves_at[index]]
+            np.minimum(part, stable["first"][index], out=part)
+        gone = np.zeros(len(self._waiting), bool)
+        for number, beat in enumerate(beats.tolist()):
+            mine = leaves_at[: len(self._waiting)] == number
+            gone |= mine
+            yield from self._batches(beat, int(clocks[number]), self._waiting[mine])
+            minutes = self._minutes.over(beat)
+            if minutes is not None:
+                yield Output(beat, None, minutes)
+        self._waiting = self._waiting[~gone]
+        self._beat_ms = self._next_beat(now_ms)
+
+    def _batches(self, at_ms: int, clock_ms: int, bursts: BurstArray) -> Iterator[Output]:
+        """The bursts as batches of one epoch and at most `max_rows`; one without rows if there is none."""
+        self._clock_ms, before_ms = max(self._clock_ms, clock_ms), self._clock_ms
+        parts = list(self._parts(bursts))
+        for number, (epoch, rows) in enumerate(parts):
+            # Until the last part has left, rows may follow that start before the clock reached now.
+            promise = self._clock_ms if number == len(parts) - 1 else max(before_ms, 0)
+            yield Output(at_ms, self._header(promise, epoch), rows)
+        if not parts:
+            empty = _NOTHING
+            yield Output(at_ms, self._header(self._clock_ms, self._epoch_at(self._clock_ms)), empty)
+
+    def _parts(self, bursts: BurstArray) -> Iterator[tuple[int, pa.RecordBatch]]:
+        if not len(bursts):
+            return
+        epochs = self._days.numbers_at(bursts["first"]) // self._privacy.days
+        for epoch in np.unique(epochs).tolist():
+            of_epoch = bursts[epochs == epoch]
+            ids = self._pseudonyms.device_ids(epoch, of_epoch["mac"])
+            if ids is None:
+                self.heard.dropped_sightings["destroyed_epoch"] += len(of_epoch)
+                continue
+            order = np.lexsort((ids, of_epoch["first"], of_epoch["closes_at"]))
+            self.heard.sightings += len(order)
+            for start in range(0, len(order), self._batching.max_rows):
+                part = order[start : start + self._batching.max_rows]
+                yield epoch, _sightings(of_epoch[part], ids[part])
+
+    def _header(self, clock_ms: int, epoch: int, *, final: bool = False) -> BatchHeader:
+        header = BatchHeader(
+            self._store.store_id, self._sensor_id, self._boot_id, self._seq, clock_ms, epoch, VERSION, final
+        )
+        self._seq += 1
+        return header
+
+
+def _no_frames() -> Block:
+    empty = np.empty(0, np.int64)
+    return Block(np.empty(0, np.uint8), empty, empty, empty, 127)
+
+
+def _sightings(bursts: BurstArray, ids: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> pa.RecordBatch:
+    unheard = bursts["rssi"] == NO_SIGNAL
+    columns = {
+        "device_id": pa.array(ids, pa.uint64()),
+        "observed_at": pa.array(bursts["first"], pa.int64()).cast(pa.timestamp("ms", tz="UTC")),
+        "span_ms": pa.array((bursts["last"] - bursts["first"]).astype(np.uint16)),
+        "rssi_dbm": pa.array(bursts["rssi"], pa.int8(), mask=unheard),
+        "frames": pa.array(bursts["frames"], pa.uint16()),
+        "freq_mhz": pa.array(bursts["freq"], pa.uint16()),
+        "address_class": pa.array(bursts["class"], pa.int8()),
+        "frame_kinds": pa.array(bursts["kinds"], pa.uint8()),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in SIGHTINGS.names], schema=SIGHTINGS)

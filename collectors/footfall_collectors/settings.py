@@ -1,0 +1,100 @@
+"""Settings of a collector: one store, its sources, its key; every problem reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from footfall_events.errors import ConfigError
+from footfall_events.settings import SettingsReader
+from footfall_events.stores import ChainConfig, StoreConfig, load_chain
+
+from footfall_collectors.session import Batching
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """What one process collects. Exactly one of `captures`, `stdin`, `interface` is meant."""
+
+    chain: ChainConfig
+    store: StoreConfig
+    bootstrap: str
+    batching: Batching
+    captures: Mapping[str, Path]
+    sensor_id: str
+    stdin: bool
+    interface: str
+    key_file: Path | None
+    metrics_host: str
+    metrics_port: int
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, str], pcaps: Sequence[str], *, throwaway: bool) -> CollectorSettings:
+        """Read FOOTFALL_* values and `[SENSOR=]FILE` captures; raises ConfigError with every problem."""
+        read = SettingsReader(values)
+        problems = read.problems
+        chain = _chain(read)
+        store_id = read.text("FOOTFALL_STORE")
+        store = chain.stores.get(store_id) if chain else None
+        if chain and store_id and store is None:
+            problems.append(f"store {store_id!r} is not in the configuration, only {', '.join(sorted(chain.stores))}")
+        captures = _captures(pcaps, problems)
+        interface, sensor_id = values.get("FOOTFALL_INTERFACE", ""), values.get("FOOTFALL_SENSOR", "")
+        stdin = read.flag("FOOTFALL_STDIN", False)
+        if bool(captures or pcaps) + stdin + bool(interface) != 1:
+            problems.append("give exactly one kind of source: --pcap FILE…, --stdin or --interface NAME")
+        if (stdin or interface) and not sensor_id:
+            problems.append("--sensor is needed: the sensor that the pipe or the interface is")
+        for sensor in [*captures, *([sensor_id] if sensor_id else [])]:
+            if store and sensor not in store.sensors:
+                problems.append(f"store {store_id!r} has no sensor {sensor!r}, only {', '.join(store.sensors)}")
+        key_file = values.get("FOOTFALL_KEY_FILE")
+        if not key_file and not (throwaway and captures):
+            problems.append("no key: give --key-file (`footfall keys init` makes one), or --throwaway-key for captures")
+        heartbeat = read.number("FOOTFALL_HEARTBEAT_S", 60 if captures else 5, low=1, high=60)
+        max_rows = read.integer("FOOTFALL_MAX_ROWS", 2000, low=1, high=5000)
+        bootstrap = read.text("FOOTFALL_BOOTSTRAP")
+        host = read.text("FOOTFALL_METRICS_HOST", "127.0.0.1")
+        port = read.integer("FOOTFALL_METRICS_PORT", 9101, low=0, high=65_535)
+        if problems or chain is None or store is None:
+            raise ConfigError(problems)
+        return cls(
+            chain=chain,
+            store=store,
+            bootstrap=bootstrap,
+            batching=Batching(round(heartbeat * 1000), max_rows),
+            captures=captures,
+            sensor_id=sensor_id,
+            stdin=stdin,
+            interface=interface,
+            key_file=Path(key_file) if key_file else None,
+            metrics_host=host,
+            metrics_port=port,
+        )
+
+
+def _chain(read: SettingsReader) -> ChainConfig | None:
+    path = read.text("FOOTFALL_CONFIG")
+    if not path:
+        return None
+    try:
+        return load_chain(Path(path))
+    except ConfigError as error:
+        read.problems.extend(error.problems)
+        return None
+
+
+def _captures(pcaps: Sequence[str], problems: list[str]) -> dict[str, Path]:
+    """Each sensor's file; a file without a sensor's name is the sensor of its stem."""
+    captures: dict[str, Path] = {}
+    for text in pcaps:
+        name, separator, rest = text.partition("=")
+        path = Path(rest) if separator else Path(text)
+        sensor = name if separator else path.stem
+        if not path.is_file():
+            problems.append(f"{path}: no such file")
+        if sensor in captures:
+            problems.append(f"two captures are sensor {sensor!r}: name them SENSOR=FILE")
+        captures[sensor] = path
+    return captures
