@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +13,6 @@ from footfall_collectors.dot11 import Block
 from footfall_collectors.pseudonyms import EpochKey, Pseudonyms
 from footfall_collectors.session import Batching, Output, SensorSession
 from footfall_collectors.sources.pcap import UnreadableCapture, blocks, boot_id
-
-log = logging.getLogger(__name__)
 
 
 class StoreRun:

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import secrets
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 from footfall_events.errors import ConfigError
 from prometheus_client import CollectorRegistry, start_http_server
 
 from footfall_collectors.collect import StoreRun, live
 from footfall_collectors.metrics import CollectorMetrics
-from footfall_collectors.pseudonyms import EpochKey, load_key, throwaway_key
+from footfall_collectors.pseudonyms import load_key, throwaway_key
 from footfall_collectors.publish import Publisher
 from footfall_collectors.session import Output
 from footfall_collectors.settings import CollectorSettings
 from footfall_collectors.sources.live import live_blocks, now_ms
-
-log = logging.getLogger(__name__)
 
 _OPTIONS = {
     "config": ("CHAIN.toml", "the chain's configuration"),
@@ -69,16 +67,17 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     store_run = StoreRun(settings.store, privacy, key, settings.batching)
     sent: Counter[str] = Counter()
     publisher = Publisher(settings.bootstrap, metrics)
-    with closing(_outputs(settings, store_run, key, args.duration_s)) as outputs:
-        try:
-            for output in outputs:
-                publisher.send(settings.store.store_id, output)
-                sent["batches" if output.header else "sensor_minutes"] += 1 if output.header else output.rows.num_rows
-                if output.header:
-                    session = store_run.sessions[output.header.sensor_id]
-                    metrics.update(output.header.sensor_id, session.heard, output.header.sensor_clock_ms)
-        except KeyboardInterrupt:
-            log.warning("interrupted; what was heard so far is sent")
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    for output in _outputs(settings, store_run, stop, args.duration_s):
+        publisher.send(settings.store.store_id, output)
+        sent["batches" if output.header else "sensor_minutes"] += 1 if output.header else output.rows.num_rows
+        if output.header:
+            session = store_run.sessions[output.header.sensor_id]
+            metrics.update(output.header.sensor_id, session.heard, output.header.sensor_clock_ms)
+        if stop.is_set() and not settings.interface:
+            break  # an interface ends by itself and sends what it still holds
     publisher.finish()
     _report(store_run, sent, args.report)
     for warning in store_run.warnings:
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _outputs(
-    settings: CollectorSettings, store_run: StoreRun, key: EpochKey, duration_s: float | None
+    settings: CollectorSettings, store_run: StoreRun, stop: Event, duration_s: float | None
 ) -> Iterator[Output]:
     if settings.captures:
         return store_run.files(dict(settings.captures))
@@ -95,7 +94,7 @@ def _outputs(
     if settings.stdin:
         return store_run.stream(settings.sensor_id, boot, sys.stdin.buffer)
     session = store_run.session(settings.sensor_id, boot)
-    return live(session, live_blocks(settings.interface, duration_s), iter(now_ms, None))
+    return live(session, live_blocks(settings.interface, duration_s, stop), iter(now_ms, None))
 
 
 def _report(store_run: StoreRun, sent: Counter[str], path: Path | None) -> None:

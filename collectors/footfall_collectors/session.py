@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -91,9 +92,8 @@ class SensorSession:
         now_ms = int(block.ts_ms[-1])
         still_open: list[BurstArray] = []
         for part in self._by_settings(block):
-            frames = judge(
-                part, self._store.settings_on(date_of(self._days.number_at(int(part.ts_ms[0])))), self._memory
-            )
+            day = date_of(self._days.number_at(int(part.ts_ms[0])))
+            frames = judge(part, self._store.settings_on(day), self._memory)
             self._count(frames.verdict)
             over, growing = self._open.add(frames, int(part.ts_ms[-1]))
             self._minutes.hear(frames, over)
@@ -145,7 +145,7 @@ class SensorSession:
             return
         days = self._days.numbers_at(block.ts_ms)
         cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in pairwise(cuts):
             yield block.slice(begin, end)
 
     def _count(self, verdict: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:

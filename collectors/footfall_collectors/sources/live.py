@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from threading import Event
 
 import numpy as np
 from footfall_events.errors import ConfigError
@@ -16,8 +17,8 @@ SNAP_BYTES = 256
 _POLL_S = 0.25
 
 
-def live_blocks(interface: str, duration_s: float | None) -> Iterator[Block]:
-    """Blocks as frames arrive, an empty one after each quiet poll, until the duration is over (None = for ever)."""
+def live_blocks(interface: str, duration_s: float | None, stop: Event) -> Iterator[Block]:
+    """Blocks as frames arrive, an empty one after each quiet poll, until the duration is over or `stop` is set."""
     from scapy.arch.linux import L2ListenSocket
     from scapy.automaton import select_objects
 
@@ -28,8 +29,9 @@ def live_blocks(interface: str, duration_s: float | None) -> Iterator[Block]:
     started = time.monotonic()
     latest = 0
     try:
-        while duration_s is None or time.monotonic() - started < duration_s:
-            frames, times = [], []
+        while not stop.is_set() and (duration_s is None or time.monotonic() - started < duration_s):
+            frames: list[bytes] = []
+            times: list[int] = []
             ready = select_objects([socket], _POLL_S)
             while ready and len(frames) < 1000:
                 kind, data, stamp = socket.recv_raw(SNAP_BYTES)
