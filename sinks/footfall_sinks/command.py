@@ -50,6 +50,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     }
     settings = SinkSettings.from_mapping({**environ, **{name: value for name, value in given.items() if value}})
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for chatty in ("urllib3", "clickhouse_connect"):
+        # They print whole request URLs at each retry; the loop says once what it puts off.
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     registry = CollectorRegistry()
     metrics = SinkMetrics(registry)
     try:
