@@ -1,14 +1,18 @@
 """Fetches Apache Kafka's jars from Maven Central without Maven or Java, and checks every SHA-256 sum.
 
-`jgo` resolves them as infra/kafka/jgo.lock.toml has it; the sums are checked here after every fetch.
+`jgo` resolves them as infra/kafka/jgo.lock.toml has it; the sums are checked here after every fetch:
+`python -m footfall_cli.kafka_jars fetch` fetches only what is not right already, `check` fetches nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from footfall_events.errors import ConfigError
@@ -51,6 +55,8 @@ def fetch(home: Path = HOME) -> None:
     """Fetch what is missing; raises ConfigError naming every jar that is wrong afterwards."""
     if not problems(home):
         return
+    # What an older lock left would stay on the class path; the downloads themselves are kept in repository/.
+    shutil.rmtree(home / "envs", ignore_errors=True)
     home.mkdir(exist_ok=True)
     (home / "jgo.lock.toml").write_bytes(LOCK.read_bytes())
     command = [str(Path(sys.executable).parent / "jgo"), "-f", str(SPEC), "--cache-dir", str(home)]
@@ -61,8 +67,22 @@ def fetch(home: Path = HOME) -> None:
         raise ConfigError([*(f"Kafka's jars: {problem}" for problem in wrong), done.stderr[-2000:]])
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 if every jar is there with its sum, else 1 with each problem on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m footfall_cli.kafka_jars", description=__doc__)
+    parser.add_argument("action", choices=["fetch", "check"])
+    parser.add_argument("--home", type=Path, default=HOME, help="where the jars are (default: .kafka)")
+    options = parser.parse_args(arguments)
     try:
-        fetch()
+        if options.action == "fetch":
+            fetch(options.home)
+        found = problems(options.home)
     except ConfigError as error:
-        sys.exit("\n".join(error.problems))
+        found = error.problems
+    for problem in found:
+        print(problem, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

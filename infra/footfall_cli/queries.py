@@ -13,7 +13,7 @@ from footfall_events.errors import FootfallError
 
 def query(url: str, sql: str) -> list[dict[str, Any]]:
     """Rows of one SELECT as JSON has them; raises FootfallError with ClickHouse's words."""
-    settings = {"default_format": "JSONEachRow", "output_format_json_quote_64bit_integers": "1"}
+    settings = {"default_format": "JSONEachRow", "output_format_json_quote_64bit_integers": "0"}
     address = f"{url}/?{urllib.parse.urlencode(settings)}"
     request = urllib.request.Request(address, data=sql.encode(), method="POST")
     try:
