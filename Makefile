@@ -1,5 +1,7 @@
 # One entry point per habit, the same by hand and in CI. Needs Python 3.11 or later, make and git.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# A version manager's shim may be on PATH without its interpreter: each candidate is run, not only looked up.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 SOURCES := collectors streams sinks infra tests
 
@@ -8,13 +10,14 @@ SOURCES := collectors streams sinks infra tests
 setup: .venv/.installed .kafka/.checked
 
 .venv/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "footfall needs Python 3.11 or later on PATH" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 .kafka/.checked: .venv/.installed infra/kafka/jgo.lock.toml
-	$(BIN)/python -m footfall_cli.kafka_jars
+	$(BIN)/python -m footfall_cli.kafka_jars fetch
 	touch $@
 
 demo: setup
@@ -39,4 +42,5 @@ fmt: setup
 	$(BIN)/ruff format $(SOURCES)
 
 bench: setup
-	$(BIN)/python -m tests.bench
+	@if ls tests/bench/*.py >/dev/null 2>&1; then $(BIN)/python -m tests.bench; \
+	else echo "tests/bench holds no benchmark yet"; fi

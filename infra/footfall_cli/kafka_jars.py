@@ -60,7 +60,9 @@ def fetch(home: Path = HOME) -> None:
     home.mkdir(exist_ok=True)
     (home / "jgo.lock.toml").write_bytes(LOCK.read_bytes())
     command = [str(Path(sys.executable).parent / "jgo"), "-f", str(SPEC), "--cache-dir", str(home)]
-    command += ["--repo-cache", str(home / "repository"), "--links", "copy", "--resolver", "python", "--quiet", "sync"]
+    command += ["--repo-cache", str(home / "repository"), "--links", "copy", "--resolver", "python"]
+    # Sorting jars into class path and module path would need the `jar` tool of a JDK, which jgo would download.
+    command += ["--class-path-only", "--quiet", "sync"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     wrong = problems(home)
     if wrong:
