@@ -38,7 +38,8 @@ def _starts_of_open(decisions: list[Row], bursts: list[Row], now_ms: int) -> lis
             if frame["outcome"] == "counted"
             and frame["mac"] == burst["mac"]
             and frame["address_class"] == burst["address_class"]
-            and burst["first_ms"] <= frame["time_ms"] < now_ms
+            and burst["first_ms"] <= frame["time_ms"] <= burst["last_ms"]
+            and frame["time_ms"] < now_ms
         ]
         if heard and now_ms - max(heard) <= 1000:
             starts.append(burst["first_ms"])
