@@ -99,7 +99,7 @@ def _collect(
     if not report.exists():
         raise BrokerUnavailable(f"the collector ended with {code}:\n{child.tail()}")
     if code:
-        console.print(child.tail(), markup=False)
+        console.print(child.tail(), markup=False, soft_wrap=True)
     return code
 
 

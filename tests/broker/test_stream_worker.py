@@ -37,7 +37,8 @@ class Worker:
         config = directory / "chain.toml"
         config.write_text(CONFIG)
         command = footfall("stream", "--config", config, "--bootstrap", bootstrap, "--metrics-port", "0")
-        environ = {**os.environ, "FOOTFALL_CHUNK_MESSAGES": "16", "FOOTFALL_SESSION_TIMEOUT_S": "6"}
+        # The worker inherits what the tests run in.
+        environ = {**os.environ, "FOOTFALL_CHUNK_MESSAGES": "16", "FOOTFALL_SESSION_TIMEOUT_S": "6"}  # noqa: TID251
         self.child = Child("worker", command, directory / "worker.log", environ)
         self.child.start()
 
