@@ -23,7 +23,9 @@ class VirtualRadio:
     def __enter__(self) -> VirtualRadio:
         fcntl.ioctl(self._device, _TUNSETIFF, struct.pack("16sH", self.name.encode(), _IFF_TUN))
         fcntl.ioctl(self._device, _TUNSETLINK, _RADIOTAP_LINK)
-        subprocess.run(["ip", "link", "set", self.name, "up"], check=True, stdin=subprocess.DEVNULL)
+        # Without an address of its own the kernel sends nothing on it by itself.
+        for command in (["addrgenmode", "none"], ["up"]):
+            subprocess.run(["ip", "link", "set", "dev", self.name, *command], check=True, stdin=subprocess.DEVNULL)
         return self
 
     def __exit__(
