@@ -22,6 +22,7 @@ FIELDS = (
     "frame.cap_len",
     "radiotap.version",
     "radiotap.length",
+    "radiotap.present.ext",
     "radiotap.present.flags",
     "radiotap.present.channel",
     "radiotap.present.dbm_antsignal",
@@ -245,6 +246,8 @@ def _is_plain(fields: dict[str, str]) -> bool:
         return False
     if fields["frame.encap_type"] == RADIOTAP:
         if fields["radiotap.version"] != "0" or not fields["radiotap.length"]:
+            return False
+        if fields["radiotap.present.ext"] != "0":  # it shows no fields of a header whose chain is cut off
             return False
         if not 8 <= int(fields["radiotap.length"]) <= int(fields["frame.cap_len"]):
             return False
