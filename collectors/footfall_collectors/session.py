@@ -38,10 +38,19 @@ class Output:
 
 @dataclass(frozen=True)
 class Batching:
-    """How often batches leave, in event time, and how large they may be."""
+    """How often batches leave, in event time, and how large they may be; no sighting waits longer.
+
+    The heartbeat divides a minute and beats half a period after it begins. A batch's clock is at most one
+    burst behind its beat, so every minute that a sensor listens through has a batch clock of its own.
+    """
 
     heartbeat_ms: int = 60_000
     max_rows: int = 2_000
+
+    def next_beat_ms(self, after_ms: int) -> int:
+        """The first beat later than an instant, epoch ms."""
+        phase = self.heartbeat_ms // 2
+        return ((after_ms - phase) // self.heartbeat_ms + 1) * self.heartbeat_ms + phase
 
 
 @dataclass
@@ -88,7 +97,7 @@ class SensorSession:
         if not len(block.ts_ms):
             return
         if self._beat_ms is None:
-            self._beat_ms = self._next_beat(int(block.ts_ms[0]))
+            self._beat_ms = self._batching.next_beat_ms(int(block.ts_ms[0]))
         now_ms = int(block.ts_ms[-1])
         still_open: list[BurstArray] = []
         for part in self._by_settings(block):
@@ -104,7 +113,7 @@ class SensorSession:
     def quiet(self, now_ms: int) -> Iterator[Output]:
         """Nothing more was heard until `now_ms`: batches leave all the same, empty ones as heartbeats."""
         if self._beat_ms is None:
-            self._beat_ms = self._next_beat(now_ms)
+            self._beat_ms = self._batching.next_beat_ms(now_ms)
         self._minutes.listen(now_ms, now_ms)
         frames = judge(_no_frames(), self._store.versions[0], self._memory)
         over, growing = self._open.add(frames, now_ms)
@@ -131,9 +140,6 @@ class SensorSession:
         return Output(clock_ms, header, _NOTHING)
 
     # -- inside ----------------------------------------------------------------------------------------
-
-    def _next_beat(self, after_ms: int) -> int:
-        return (after_ms // self._batching.heartbeat_ms + 1) * self._batching.heartbeat_ms
 
     def _epoch_at(self, instant_ms: int) -> int:
         return self._privacy.epoch_of(self._days.number_at(instant_ms))
@@ -178,7 +184,7 @@ class SensorSession:
             if minutes is not None:
                 yield Output(beat, None, minutes)
         self._waiting = self._waiting[~gone]
-        self._beat_ms = self._next_beat(now_ms)
+        self._beat_ms = self._batching.next_beat_ms(now_ms)
 
     def _batches(self, at_ms: int, clock_ms: int, bursts: BurstArray) -> Iterator[Output]:
         """The bursts as batches of one epoch and at most `max_rows`; one without rows if there is none."""

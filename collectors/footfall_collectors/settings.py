@@ -52,7 +52,9 @@ class CollectorSettings:
         key_file = values.get("FOOTFALL_KEY_FILE")
         if not key_file and not (throwaway and captures):
             problems.append("no key: give --key-file (`footfall keys init` makes one), or --throwaway-key for captures")
-        heartbeat = read.number("FOOTFALL_HEARTBEAT_S", 60 if captures else 5, low=1, high=60)
+        heartbeat = read.integer("FOOTFALL_HEARTBEAT_S", 60 if captures else 5, low=1, high=60)
+        if 60 % heartbeat:
+            problems.append(f"FOOTFALL_HEARTBEAT_S is {heartbeat}: must divide a minute, like 5, 10, 30 or 60")
         max_rows = read.integer("FOOTFALL_MAX_ROWS", 2000, low=1, high=5000)
         bootstrap = read.text("FOOTFALL_BOOTSTRAP")
         host = read.text("FOOTFALL_METRICS_HOST", "127.0.0.1")
@@ -63,7 +65,7 @@ class CollectorSettings:
             chain=chain,
             store=store,
             bootstrap=bootstrap,
-            batching=Batching(round(heartbeat * 1000), max_rows),
+            batching=Batching(heartbeat * 1000, max_rows),
             captures=captures,
             sensor_id=sensor_id,
             stdin=stdin,
