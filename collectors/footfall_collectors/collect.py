@@ -12,7 +12,8 @@ from footfall_events.stores import PrivacyPolicy, StoreConfig
 from footfall_collectors.dot11 import Block
 from footfall_collectors.pseudonyms import EpochKey, Pseudonyms
 from footfall_collectors.session import Batching, Output, SensorSession
-from footfall_collectors.sources.pcap import UnreadableCapture, blocks, boot_id
+from footfall_collectors.sources.pcap import blocks, boot_id
+from footfall_collectors.sources.unreadable import UnreadableCapture
 
 
 class StoreRun:
@@ -48,6 +49,18 @@ class StoreRun:
         """A capture that arrives on a pipe; its store stays open, as more may come."""
         yield from self._blocks(self.session(sensor_id, boot), file, "standard input", {}, sensor_id)
 
+    def live(self, sensor_id: str, boot: str, radio: Iterator[tuple[Block, int]]) -> Iterator[Output]:
+        """An interface's blocks, each with the radio's clock at its end: quiet time passes too."""
+        session = self.session(sensor_id, boot)
+        end_ms = 0
+        try:
+            for block, end_ms in radio:
+                yield from session.advance(block, end_ms)
+        except UnreadableCapture as warning:
+            self.warnings.append(str(warning))
+        if end_ms:
+            yield from session.finish(end_ms)
+
     def _blocks(
         self, session: SensorSession, file: BinaryIO, name: str, ends: dict[str, int], sensor_id: str
     ) -> Iterator[Output]:
@@ -62,17 +75,3 @@ class StoreRun:
         if end_ms is not None:
             ends[sensor_id] = end_ms
             yield from session.finish(end_ms)
-
-
-def live(session: SensorSession, source: Iterator[Block], clock: Iterator[int]) -> Iterator[Output]:
-    """An interface's blocks; `clock` gives the radio's clock, by which quiet time passes too."""
-    end_ms = 0
-    for block in source:
-        if len(block.ts_ms):
-            end_ms = max(end_ms, int(block.ts_ms[-1]))
-            yield from session.advance(block)
-        else:
-            end_ms = max(end_ms, next(clock))
-            yield from session.quiet(end_ms)
-    if end_ms:
-        yield from session.finish(end_ms)

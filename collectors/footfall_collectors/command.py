@@ -15,13 +15,13 @@ from threading import Event
 from footfall_events.errors import ConfigError
 from prometheus_client import CollectorRegistry, start_http_server
 
-from footfall_collectors.collect import StoreRun, live
+from footfall_collectors.collect import StoreRun
 from footfall_collectors.metrics import CollectorMetrics
 from footfall_collectors.pseudonyms import load_key, throwaway_key
 from footfall_collectors.publish import Publisher
 from footfall_collectors.session import Output
 from footfall_collectors.settings import CollectorSettings
-from footfall_collectors.sources.live import live_blocks, now_ms
+from footfall_collectors.sources.pipe import pipe
 
 _OPTIONS = {
     "config": ("CHAIN.toml", "the chain's configuration"),
@@ -29,6 +29,7 @@ _OPTIONS = {
     "bootstrap": ("HOST:PORT", "Kafka"),
     "sensor": ("ID", "the sensor that the pipe or the interface is"),
     "interface": ("NAME", "listen on an interface in monitor mode"),
+    "filter": ("EXPR", "what the interface's socket lets through, as pcap-filter(7) has it; default: everything"),
     "key-file": ("FILE", "the pseudonym key, made by `footfall keys init`"),
     "heartbeat-s": ("S", "seconds between batches: 60 of event time for captures, 5 live"),
     "max-rows": ("N", "sightings a batch, at most"),
@@ -76,9 +77,12 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if output.header:
             session = store_run.sessions[output.header.sensor_id]
             metrics.update(output.header.sensor_id, session.heard, output.header.sensor_clock_ms)
-        if stop.is_set() and not settings.interface:
-            break  # an interface ends by itself and sends what it still holds
+        if stop.is_set() and settings.captures:
+            store_run.warnings.append("ended by a signal before the end of the captures")
+            break  # a pipe and an interface end by themselves and send what they still hold
     publisher.finish()
+    if stop.is_set() and settings.stdin:
+        store_run.warnings.clear()  # wherever we leave a pipe, it is cut within a frame
     _report(store_run, sent, args.report)
     for warning in store_run.warnings:
         sys.stderr.write(f"footfall: {warning}\n")
@@ -92,9 +96,12 @@ def _outputs(
         return store_run.files(dict(settings.captures))
     boot = secrets.token_hex(8)
     if settings.stdin:
-        return store_run.stream(settings.sensor_id, boot, sys.stdin.buffer)
-    session = store_run.session(settings.sensor_id, boot)
-    return live(session, live_blocks(settings.interface, duration_s, stop), iter(now_ms, None))
+        return store_run.stream(settings.sensor_id, boot, pipe(sys.stdin.fileno(), stop))
+    # Scapy takes a second to import, and only an interface needs it from the start.
+    from footfall_collectors.sources.live import live_blocks
+
+    radio = live_blocks(settings.interface, settings.filter, duration_s, stop)
+    return store_run.live(settings.sensor_id, boot, radio)
 
 
 def _report(store_run: StoreRun, sent: Counter[str], path: Path | None) -> None:

@@ -41,7 +41,8 @@ _PADDING = np.zeros(64, np.uint8)
 class Block:
     """Captured frames: `data` holds their bytes, frame i is `captured[i]` bytes from `start[i]` on.
 
-    `ts_ms` is the radio's clock in epoch ms and never goes back.
+    `ts_ms` is the radio's clock in epoch ms and never goes back. `kernel_drops` more frames were lost in the
+    kernel since the block before.
     """
 
     data: NDArray[np.uint8]
@@ -49,6 +50,7 @@ class Block:
     captured: NDArray[np.int64]
     ts_ms: NDArray[np.int64]
     link_type: int
+    kernel_drops: int = 0
 
     def slice(self, begin: int, end: int) -> Block:
         part = slice(begin, end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from footfall_collectors.session import Heard
@@ -15,6 +17,7 @@ class CollectorMetrics:
             return Counter(f"footfall_collector_{name}", text, labels, registry=registry)
 
         self.frames = counter("frames", "frames heard, every one", "sensor_id")
+        self.kernel_drops = counter("kernel_drops", "frames the kernel dropped before they were read", "sensor_id")
         self.rejected = counter("rejected_frames", "malformed frames", "sensor_id", "reason")
         self.ignored = counter(
             "ignored_frames", "well-formed frames not sent by a client of interest", "sensor_id", "reason"
@@ -33,6 +36,7 @@ class CollectorMetrics:
         """Bring a sensor's counters up to its session's counts."""
         before = self._counted.get(sensor_id, Heard())
         self.frames.labels(sensor_id).inc(heard.frames - before.frames)
+        self.kernel_drops.labels(sensor_id).inc(heard.kernel_drops - before.kernel_drops)
         self.sightings.labels(sensor_id).inc(heard.sightings - before.sightings)
         for metric, now, then in (
             (self.rejected, heard.rejected, before.rejected),
@@ -42,10 +46,4 @@ class CollectorMetrics:
             for reason, count in now.items():
                 metric.labels(sensor_id, reason).inc(count - then[reason])
         self.clock.labels(sensor_id).set(clock_ms / 1000)
-        self._counted[sensor_id] = Heard(
-            heard.frames,
-            heard.rejected.copy(),
-            heard.ignored.copy(),
-            heard.sightings,
-            heard.dropped_sightings.copy(),
-        )
+        self._counted[sensor_id] = deepcopy(heard)

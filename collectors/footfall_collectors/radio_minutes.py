@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+
 import numpy as np
 import pyarrow as pa
 from footfall_events.business_days import BusinessDays
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from footfall_collectors.bursts import BURST, MAX_SPAN_MS, MINUTE_MS, BurstArray
 from footfall_collectors.dot11 import COUNTED, FIRST_IGNORED, Frames
 
+_COUNTS = ("kernel_drops", "frames", "rejected", "ignored")
 _EDGES = dict(zip(BANDS, (*NEAR_BANDS_DBM, -128), strict=True))
 
 
@@ -23,25 +26,34 @@ class RadioMinutes:
     def __init__(self, store_id: str, sensor_id: str, boot_id: str, days: BusinessDays) -> None:
         self._names = {"store_id": store_id, "sensor_id": sensor_id, "boot_id": boot_id}
         self._days = days
-        self._counts: dict[int, list[int]] = {}  # minute number: frames, rejected, ignored
+        self._counts: defaultdict[int, Counter[str]] = defaultdict(Counter)  # by minute number
         self._bursts: BurstArray = np.empty(0, BURST)
         self._begin_ms: int | None = None
         self._end_ms = 0
         self._next = 0  # the first minute not sent yet
 
-    def hear(self, frames: Frames, bursts: BurstArray) -> None:
-        """Count frames in their own minute; keep bursts for the minute of their first frame."""
-        if len(frames.ts_ms):
-            self.listen(int(frames.ts_ms[0]), int(frames.ts_ms[-1]))
-            minute = frames.ts_ms // MINUTE_MS
-            base = int(minute[0])
-            rejected = (frames.verdict != COUNTED) & (frames.verdict < FIRST_IGNORED)
-            ignored = frames.verdict >= FIRST_IGNORED
-            for column, mask in enumerate((np.ones(len(minute), bool), rejected, ignored)):
-                totals = np.bincount(minute[mask] - base)
-                for offset in np.flatnonzero(totals).tolist():
-                    self._counts.setdefault(base + offset, [0, 0, 0])[column] += int(totals[offset])
+    def hear(self, frames: Frames) -> None:
+        """Count frames in their own minute."""
+        if not len(frames.ts_ms):
+            return
+        self.listen(int(frames.ts_ms[0]), int(frames.ts_ms[-1]))
+        minute = frames.ts_ms // MINUTE_MS
+        base = int(minute[0])
+        rejected = (frames.verdict != COUNTED) & (frames.verdict < FIRST_IGNORED)
+        ignored = frames.verdict >= FIRST_IGNORED
+        for name, mask in (("frames", np.ones(len(minute), bool)), ("rejected", rejected), ("ignored", ignored)):
+            totals = np.bincount(minute[mask] - base)
+            for offset in np.flatnonzero(totals).tolist():
+                self._counts[base + offset][name] += int(totals[offset])
+
+    def keep(self, bursts: BurstArray) -> None:
+        """Bursts that are over; they count in the minute of their first frame."""
         self._bursts = np.concatenate([self._bursts, bursts])
+
+    def miss(self, kernel_drops: int, now_ms: int) -> None:
+        """Frames that the kernel dropped by `now_ms`."""
+        if kernel_drops:
+            self._counts[now_ms // MINUTE_MS]["kernel_drops"] += kernel_drops
 
     def listen(self, begin_ms: int, end_ms: int) -> None:
         """The sensor listened from begin to end, and in between, whether or not it heard anything."""
@@ -66,14 +78,13 @@ class RadioMinutes:
         done = self._bursts["first"] // MINUTE_MS <= last
         bursts, self._bursts = self._bursts[done], self._bursts[~done]
         listened = np.minimum(self._end_ms, starts + MINUTE_MS) - np.maximum(self._begin_ms, starts)
-        counts = np.array([self._counts.pop(minute, [0, 0, 0]) for minute in minutes.tolist()], np.uint32)
+        counts = [self._counts.pop(minute, Counter[str]()) for minute in minutes.tolist()]
         columns = {
             **{name: pa.array([text] * len(minutes), pa.string()) for name, text in self._names.items()},
             "minute": pa.array(starts, pa.int64()).cast(pa.timestamp("ms", tz="UTC")),
             "business_date": pa.array(self._days.numbers_at(starts), pa.int32()).cast(pa.date32()),
             "listening_s": pa.array(listened / 1000, pa.float64()),
-            "kernel_drops": pa.array(np.zeros(len(minutes), np.uint32)),
-            **{name: pa.array(counts[:, i]) for i, name in enumerate(("frames", "rejected", "ignored"))},
+            **{name: pa.array([count[name] for count in counts], pa.uint32()) for name in _COUNTS},
             **self._bands(bursts, len(minutes)),
         }
         self._next = last + 1

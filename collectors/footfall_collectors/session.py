@@ -58,6 +58,7 @@ class Heard:
     """What a session took, gave and dropped: counts by kind, and by reason where something was dropped."""
 
     frames: int = 0
+    kernel_drops: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     sightings: int = 0
@@ -88,47 +89,35 @@ class SensorSession:
         self._beat_ms: int | None = None
         self.heard = Heard()
 
-    @property
-    def clock_ms(self) -> int:
-        return self._clock_ms
-
-    def advance(self, block: Block) -> Iterator[Output]:
-        """Take the frames of a block and give what is due by its last one."""
-        if not len(block.ts_ms):
-            return
+    def advance(self, block: Block, now_ms: int | None = None) -> Iterator[Output]:
+        """Take the frames of a block and give what is due by its last one, or by `now_ms` if quiet followed it."""
+        if now_ms is None:
+            if not len(block.ts_ms):
+                return
+            now_ms = int(block.ts_ms[-1])
         if self._beat_ms is None:
-            self._beat_ms = self._batching.next_beat_ms(int(block.ts_ms[0]))
-        now_ms = int(block.ts_ms[-1])
-        still_open: list[BurstArray] = []
-        for part in self._by_settings(block):
-            day = date_of(self._days.number_at(int(part.ts_ms[0])))
+            self._beat_ms = self._batching.next_beat_ms(int(block.ts_ms[0]) if len(block.ts_ms) else now_ms)
+        growing = np.empty(0, BURST)
+        parts = list(self._by_settings(block))
+        for number, part in enumerate(parts, start=1):
+            until_ms = now_ms if number == len(parts) else int(part.ts_ms[-1])
+            day = date_of(self._days.number_at(int(part.ts_ms[0]) if len(part.ts_ms) else now_ms))
             frames = judge(part, self._store.settings_on(day), self._memory)
             self._count(frames.verdict)
-            over, growing = self._open.add(frames, int(part.ts_ms[-1]))
-            self._minutes.hear(frames, over)
-            self._waiting = np.concatenate([self._waiting, over[over["class"] != AddressClass.RANDOM]])
-            still_open = [growing[growing["class"] != AddressClass.RANDOM]]
-        yield from self._due(now_ms, np.concatenate([self._waiting, *still_open]))
-
-    def quiet(self, now_ms: int) -> Iterator[Output]:
-        """Nothing more was heard until `now_ms`: batches leave all the same, empty ones as heartbeats."""
-        if self._beat_ms is None:
-            self._beat_ms = self._batching.next_beat_ms(now_ms)
+            over, growing = self._open.add(frames, until_ms)
+            self._minutes.hear(frames)
+            self._minutes.keep(over)
+            self._waiting = np.concatenate([self._waiting, _stable(over)])
         self._minutes.listen(now_ms, now_ms)
-        frames = judge(_no_frames(), self._store.versions[0], self._memory)
-        over, growing = self._open.add(frames, now_ms)
-        self._minutes.hear(frames, over)
-        self._waiting = np.concatenate([self._waiting, over[over["class"] != AddressClass.RANDOM]])
-        open_now = growing[growing["class"] != AddressClass.RANDOM]
-        yield from self._due(now_ms, np.concatenate([self._waiting, open_now]))
+        self._minutes.miss(block.kernel_drops, now_ms)
+        self.heard.kernel_drops += block.kernel_drops
+        yield from self._due(now_ms, np.concatenate([self._waiting, _stable(growing)]))
 
     def finish(self, end_ms: int) -> Iterator[Output]:
         """The end of the capture: everything left leaves."""
         left = self._open.finish()
-        stable = left[left["class"] != AddressClass.RANDOM]
-        self._minutes.hear(judge(_no_frames(), self._store.versions[0], self._memory), left)
-        rows = np.concatenate([self._waiting, stable])
-        self._waiting = self._waiting[:0]
+        self._minutes.keep(left)
+        rows, self._waiting = np.concatenate([self._waiting, _stable(left)]), np.empty(0, BURST)
         yield from self._batches(end_ms, end_ms, rows)
         minutes = self._minutes.finish()
         if minutes is not None:
@@ -222,9 +211,9 @@ class SensorSession:
         return header
 
 
-def _no_frames() -> Block:
-    empty = np.empty(0, np.int64)
-    return Block(np.empty(0, np.uint8), empty, empty, empty, 127)
+def _stable(bursts: BurstArray) -> BurstArray:
+    stable: BurstArray = bursts[bursts["class"] != AddressClass.RANDOM]
+    return stable
 
 
 def _sightings(bursts: BurstArray, ids: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> pa.RecordBatch:

@@ -25,6 +25,7 @@ class CollectorSettings:
     sensor_id: str
     stdin: bool
     interface: str
+    filter: str
     key_file: Path | None
     metrics_host: str
     metrics_port: int
@@ -70,6 +71,7 @@ class CollectorSettings:
             sensor_id=sensor_id,
             stdin=stdin,
             interface=interface,
+            filter=values.get("FOOTFALL_FILTER", ""),
             key_file=Path(key_file) if key_file else None,
             metrics_host=host,
             metrics_port=port,

@@ -33,6 +33,10 @@ class VirtualRadio:
     ) -> None:
         os.close(self._device)
 
+    def down(self) -> None:
+        """The interface goes down, as when its driver is taken away."""
+        subprocess.run(["ip", "link", "set", "dev", self.name, "down"], check=True, stdin=subprocess.DEVNULL)
+
     def transmit(self, frame: bytes) -> None:
         """One radiotap frame on the air."""
         os.write(self._device, _PACKET_INFO + frame)

@@ -11,7 +11,8 @@ from typing import Any
 from footfall_collectors.dot11 import Block
 from footfall_collectors.pseudonyms import EpochKey, Pseudonyms
 from footfall_collectors.session import Batching, Output, SensorSession
-from footfall_collectors.sources.pcap import UnreadableCapture, blocks
+from footfall_collectors.sources.pcap import blocks
+from footfall_collectors.sources.unreadable import UnreadableCapture
 from footfall_events.rows import encode_rows
 from footfall_events.sighting_batches import encode_sightings
 from footfall_events.stores import parse_chain
