@@ -96,7 +96,10 @@ class SensorSession:
                 return
             now_ms = int(block.ts_ms[-1])
         if self._beat_ms is None:
-            self._beat_ms = self._batching.next_beat_ms(int(block.ts_ms[0]) if len(block.ts_ms) else now_ms)
+            begin_ms = int(block.ts_ms[0]) if len(block.ts_ms) else now_ms
+            self._beat_ms = self._batching.next_beat_ms(begin_ms)
+            # A store's watermark waits for the sensors it knows of: this one makes itself known at once.
+            yield from self._batches(begin_ms, begin_ms, np.empty(0, BURST))
         growing = np.empty(0, BURST)
         parts = list(self._by_settings(block))
         for number, part in enumerate(parts, start=1):

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.stores import load_chain
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from footfall_cli.children import Child
 from footfall_cli.main import main as footfall_main
+from footfall_cli.progress import bar
 from footfall_cli.queries import query
 from footfall_cli.simulator import SimulatedChain, simulate
 from footfall_cli.stack import Stack, running
@@ -64,8 +64,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             return 1
         with running(chain.config, console, directory / "clickhouse") as stack:
             _collect(stack, chain, key, console)
-            with console.status("waiting until everything is in ClickHouse"):
-                stack.drain()
+            stack.drain(console)
             differences = _compare(stack, chain, console)
             if args.keep:
                 _keep(stack, console)
@@ -73,9 +72,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _simulate(args: argparse.Namespace, directory: Path, console: Console) -> SimulatedChain:
-    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("store-days", total=args.stores * args.days)
+    with bar(console, "store-days simulated") as show:
         return simulate(
             directory / "chain",
             stores=args.stores,
@@ -83,7 +80,7 @@ def _simulate(args: argparse.Namespace, directory: Path, console: Console) -> Si
             seed=args.seed,
             start=_START,
             visitors_per_day=args.visitors_per_day,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=show,
         )
 
 
@@ -94,8 +91,7 @@ def _collect(stack: Stack, chain: SimulatedChain, key: Path, console: Console) -
         for path in captures:
             arguments += ["--pcap", path]
         children.append(stack.collect(store_id, arguments))
-    with console.status("collecting"):
-        stack.wait_for(children)
+    stack.wait_for(children, console)
     for child in children:
         if child.exit_code():
             raise BrokerUnavailable(f"{child.name} ended with {child.exit_code()}:\n{child.tail()}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.topics import CHECKPOINTS, DEAD_LETTERS, SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, VISITS
+from footfall_streams.state import OFFSET_KEY, Progress
 
 SINK_GROUP = "footfall-sink"
 _TIMEOUT_S = 10.0
@@ -40,22 +41,35 @@ def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
         reader.close()
 
 
-def read_all(bootstrap: str, topic: str) -> list[tuple[int, int, bytes | None, bytes | None]]:
-    """Every committed message of a topic: (partition, offset, key, value)."""
-    ends = end_offsets(bootstrap, topic)
+@dataclass(frozen=True)
+class LogMessage:
+    """One committed message of a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+
+
+def read_all(bootstrap: str, topic: str, begin: Mapping[int, int] | None = None) -> list[LogMessage]:
+    """Every committed message of a topic, or those from an offset of each partition on."""
+    begin = begin or {}
+    ends = {number: end for number, end in end_offsets(bootstrap, topic).items() if end > begin.get(number, 0)}
     reader = _reader(bootstrap, eof=True)
     found = []
     try:
-        reader.assign([TopicPartition(topic, number, 0) for number in ends])
+        reader.assign([TopicPartition(topic, number, begin.get(number, 0)) for number in ends])
         while ends:
             message = reader.poll(_TIMEOUT_S)
             if message is None:
                 raise BrokerUnavailable(f"{topic} stopped before its end")
-            error = message.error()
+            error, partition = message.error(), message.partition() or 0
             if error is None:
-                found.append((message.partition() or 0, message.offset() or 0, message.key(), message.value()))
+                headers: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]  # all of ours are bytes
+                found.append(LogMessage(partition, message.offset() or 0, message.key(), message.value(), headers))
             elif error.code() == KafkaError._PARTITION_EOF:
-                ends.pop(message.partition() or 0, None)
+                ends.pop(partition, None)
             else:
                 raise BrokerUnavailable(str(error))
     finally:
@@ -63,14 +77,19 @@ def read_all(bootstrap: str, topic: str) -> list[tuple[int, int, bytes | None, b
     return found
 
 
+def checkpointed(bootstrap: str) -> dict[int, int]:
+    """Next offset of each partition of `sightings.v1` that a checkpoint knows."""
+    offsets = {}
+    for message in read_all(bootstrap, CHECKPOINTS.name):
+        if message.key == OFFSET_KEY and message.value:
+            offsets[message.partition] = Progress.from_bytes(message.value).next_offset
+    return offsets
+
+
 def stream_lag(bootstrap: str) -> int:
     """Messages of `sightings.v1` that no checkpoint has passed yet."""
-    ends = end_offsets(bootstrap, SIGHTINGS.name)
-    done = dict.fromkeys(ends, 0)
-    for partition, _, key, value in read_all(bootstrap, CHECKPOINTS.name):
-        if key == b"offset" and value and partition in done:
-            done[partition] = json.loads(value)["next_offset"]
-    return sum(end - done[partition] for partition, end in ends.items())
+    ends, done = end_offsets(bootstrap, SIGHTINGS.name), checkpointed(bootstrap)
+    return sum(end - done.get(partition, 0) for partition, end in ends.items())
 
 
 def sink_lag(bootstrap: str) -> int:
@@ -81,11 +100,11 @@ def sink_lag(bootstrap: str) -> int:
         listed = future.result().topic_partitions
     except KafkaException:
         listed = []
-    committed = {(entry.topic, entry.partition): entry.offset for entry in listed}
     lag = 0
     for topic in (VISITS.name, STORE_MINUTES.name, SENSOR_MINUTES.name):
-        for partition, offset, _, _ in read_all(bootstrap, topic):
-            lag += offset >= committed.get((topic, partition), 0)
+        # Transaction markers are offsets without messages, so what is left is counted by reading it.
+        committed = {entry.partition: entry.offset for entry in listed if entry.topic == topic}
+        lag += len(read_all(bootstrap, topic, committed))
     return lag
 
 
@@ -94,11 +113,21 @@ def dead_letters(bootstrap: str) -> int:
     return len(read_all(bootstrap, DEAD_LETTERS.name))
 
 
-def wait_until_zero(lag: Callable[[], int], check: Callable[[], None], wait_s: float) -> None:
-    """Poll `lag` until it is zero; `check` raises if something that should run has ended."""
-    deadline = time.monotonic() + wait_s
+def wait_until_zero(
+    lag: Callable[[], int], check: Callable[[], None], wait_s: float, show: Callable[[int], None] = lambda left: None
+) -> None:
+    """Poll `lag` until it is zero, for as long as it falls within `wait_s`.
+
+    `check` raises if something that should run has ended; `show` is told what is left.
+    """
+    least: int | None = None
+    deadline = time.monotonic()
     while (left := lag()) > 0:
         check()
+        show(left)
+        if least is None or left < least:
+            least, deadline = left, time.monotonic() + wait_s
         if time.monotonic() > deadline:
-            raise BrokerUnavailable(f"after {wait_s:.0f} s there are still {left} messages to take")
+            raise BrokerUnavailable(f"after {wait_s:.0f} s without progress there are still {left} messages to take")
         time.sleep(0.2)
+    show(0)

@@ -42,8 +42,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         report = Path(temporary) / "report.json"
         with running(config, console, args.data) as stack:
             code = _collect(stack, args, sensors, report, console)
-            with console.status("waiting until everything is in ClickHouse"):
-                stack.drain()
+            stack.drain(console)
             numbers = _numbers(stack, json.loads(report.read_text()))
             numbers["seconds"] = round(time.monotonic() - started, 1)
             if args.json or not args.sql:
@@ -90,9 +89,8 @@ def _collect(
     arguments += ["--heartbeat-s", args.heartbeat_s]
     for name, path in sensors.items():
         arguments += ["--pcap", f"{name}={path}"]
-    with console.status("collecting"):
-        child = stack.collect(args.store, arguments)
-        stack.wait_for([child])
+    child = stack.collect(args.store, arguments)
+    stack.wait_for([child], console)
     code = child.exit_code() or 0
     if code == 2:
         raise ConfigError([line.removeprefix("footfall: ") for line in child.tail().splitlines()])

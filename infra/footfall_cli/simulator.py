@@ -31,7 +31,7 @@ from footfall_cli.simulator_site import (
 )
 
 _Tables = dict[str, list[dict[str, Any]]]
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int | None], None]
 """Called with the store-days made so far and how many there are."""
 
 _KEYS = [("store_id", pa.string()), ("business_date", pa.date32())]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from footfall_events.errors import ConfigError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from footfall_cli.progress import bar
 from footfall_cli.simulator import simulate
 
 _EXAMPLES = """examples:
@@ -48,9 +48,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         start = date.fromisoformat(args.start)
     except ValueError:
         raise ConfigError([f"--start is {args.start!r}, must be a date like 2026-03-02"]) from None
-    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("store-days", total=None)
+    with bar(Console(stderr=True), "store-days simulated") as show:
         try:
             chain = simulate(
                 args.directory,
@@ -61,7 +59,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 visitors_per_day=args.visitors_per_day,
                 randomising_share=args.randomising_share,
                 sensors=args.sensors,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                progress=show,
             )
         except OSError as error:
             raise ConfigError([f"{args.directory}: cannot be written: {error.strerror}"]) from error

@@ -9,16 +9,19 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from footfall_events.errors import BrokerUnavailable, ConfigError
+from footfall_events.topics import SIGHTINGS
 from rich.console import Console
 
 from footfall_cli.children import Child, free_port, wait_for_line
-from footfall_cli.drained import sink_lag, stream_lag, wait_until_zero
+from footfall_cli.drained import end_offsets, sink_lag, stream_lag, wait_until_zero
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.main import footfall
+from footfall_cli.progress import bar, countdown
 from footfall_cli.topics import apply_topics
 
 _PARTITIONS = 8
@@ -106,16 +109,19 @@ class Stack:
             self._restarts += 1
             child.start()
 
-    def wait_for(self, collectors: Sequence[Child]) -> None:
+    def wait_for(self, collectors: Sequence[Child], console: Console) -> None:
         """Until the collectors have sent everything; their exit codes stay for the caller."""
-        while any(child.exit_code() is None for child in collectors):
-            self.supervise()
-            time.sleep(0.1)
+        with bar(console, "batches collected") as show:
+            while any(child.exit_code() is None for child in collectors):
+                self.supervise()
+                show(sum(end_offsets(self.kafka.bootstrap, SIGHTINGS.name).values()), None)
+                time.sleep(0.2)
 
-    def drain(self, wait_s: float = 600.0) -> None:
-        """Until everything sent is in ClickHouse."""
-        wait_until_zero(lambda: stream_lag(self.kafka.bootstrap), self.supervise, wait_s)
-        wait_until_zero(lambda: sink_lag(self.kafka.bootstrap), self.supervise, wait_s)
+    def drain(self, console: Console, wait_s: float = 120.0) -> None:
+        """Until everything sent is in ClickHouse; raises BrokerUnavailable once nothing moves for `wait_s`."""
+        for text, lag in (("batches into visits", stream_lag), ("messages into ClickHouse", sink_lag)):
+            with countdown(console, text) as show:
+                wait_until_zero(partial(lag, self.kafka.bootstrap), self.supervise, wait_s, show)
 
     def worker_counter(self, name: str) -> int:
         """One counter of the worker's /metrics, summed over its labels."""

@@ -67,8 +67,9 @@ def tables_in(bootstrap: str) -> Tables:
     """What the topics hold, as ClickHouse would show it."""
     step = Step()
     for topic in (VISITS.name, STORE_MINUTES.name, DEAD_LETTERS.name):
-        for partition, _, key, value in read_all(bootstrap, topic):
-            step.outputs[partition].append(Output(topic, key, value or b""))
+        for found in read_all(bootstrap, topic):
+            headers = tuple(found.headers.items())
+            step.outputs[found.partition].append(Output(topic, found.key, found.value or b"", headers))
     tables = Tables()
     tables.add(step)
     return tables

@@ -7,7 +7,7 @@ from tests.oracle.store_settings import Row
 
 
 def heartbeat_clocks(decisions: list[Row], bursts: list[Row], heartbeat_s: int) -> list[int]:
-    """Clock of the batch at the middle of every heartbeat period while the file lasts, and of the one at its end.
+    """Clocks of a replay's batches: at its start, in the middle of every heartbeat period, and at its end.
 
     A batch promises that no later sighting starts before its clock: that of the oldest stable burst which a
     frame after it could still extend, or the heartbeat's own instant. A batch's clock is never behind an
@@ -17,11 +17,11 @@ def heartbeat_clocks(decisions: list[Row], bursts: list[Row], heartbeat_s: int) 
         return []
     first_ms, last_ms = decisions[0]["time_ms"], decisions[-1]["time_ms"]
     step_ms = heartbeat_s * 1000
-    clocks: list[int] = []
+    clocks = [first_ms]
     beats = range(first_ms // step_ms * step_ms + step_ms // 2, last_ms + 1, step_ms)
     for beat_ms in (beat for beat in beats if beat > first_ms):
         clock = min([beat_ms, *_starts_of_open(decisions, bursts, beat_ms)])
-        clocks.append(max([clock, *clocks[-1:]]))
+        clocks.append(max(clock, clocks[-1]))
     return [*clocks, last_ms]
 
 
