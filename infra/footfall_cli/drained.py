@@ -31,12 +31,19 @@ def _reader(bootstrap: str, *, eof: bool = False) -> Consumer:
 
 
 def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
-    """End of every partition that holds anything."""
+    """End of every partition that holds anything; a broker that is just starting gets some seconds."""
     reader = _reader(bootstrap)
+    deadline = time.monotonic() + _TIMEOUT_S
     try:
-        numbers = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-        ends = {n: reader.get_watermark_offsets(TopicPartition(topic, n), _TIMEOUT_S)[1] for n in numbers}
-        return {number: end for number, end in ends.items() if end}
+        while True:
+            try:
+                numbers = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+                ends = {n: reader.get_watermark_offsets(TopicPartition(topic, n), _TIMEOUT_S)[1] for n in numbers}
+                return {number: end for number, end in ends.items() if end}
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise BrokerUnavailable(str(error)) from error
+                time.sleep(0.1)
     finally:
         reader.close()
 

@@ -44,7 +44,7 @@ class Stack:
         self.worker_metrics = free_port()
         self._data = data or directory / "clickhouse"
         self._collectors: list[Child] = []
-        self._restarts = 0
+        self.restarts = 0
         self._database = self._child("clickhouse", self._python("footfall_cli.embedded_clickhouse", self._data))
         stream = ("stream", "--config", config, "--bootstrap", self.kafka.bootstrap)
         self.worker = self._child("stream", footfall(*stream, "--metrics-port", str(self.worker_metrics)))
@@ -103,10 +103,10 @@ class Stack:
             code = child.exit_code()
             if code is None:
                 continue
-            if code == 2 or self._restarts >= _MAX_RESTARTS:
+            if code == 2 or self.restarts >= _MAX_RESTARTS:
                 self._judge(child)
                 raise BrokerUnavailable(f"{child.name} keeps ending:\n{child.tail()}")
-            self._restarts += 1
+            self.restarts += 1
             child.start()
 
     def wait_for(self, collectors: Sequence[Child], console: Console) -> None:

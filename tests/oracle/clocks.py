@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from tests.oracle.frames import RANDOM
 from tests.oracle.store_settings import Row
 
@@ -15,33 +17,40 @@ def heartbeat_clocks(decisions: list[Row], bursts: list[Row], heartbeat_s: int) 
     """
     if not decisions:
         return []
+    counted = [frame for frame in decisions if frame["outcome"] == "counted"]
+    stable = [burst for burst in bursts if burst["address_class"] != RANDOM]
     first_ms, last_ms = decisions[0]["time_ms"], decisions[-1]["time_ms"]
     step_ms = heartbeat_s * 1000
     clocks = [first_ms]
     beats = range(first_ms // step_ms * step_ms + step_ms // 2, last_ms + 1, step_ms)
     for beat_ms in (beat for beat in beats if beat > first_ms):
-        clock = min([beat_ms, *_starts_of_open(decisions, bursts, beat_ms)])
+        clock = min([beat_ms, *_starts_of_open(counted, stable, beat_ms)])
         clocks.append(max(clock, clocks[-1]))
     return [*clocks, last_ms]
 
 
-def _starts_of_open(decisions: list[Row], bursts: list[Row], now_ms: int) -> list[int]:
+def _starts_of_open(counted: list[Row], stable: list[Row], now_ms: int) -> list[int]:
     """Starts of the stable bursts that began before `now_ms` and could still grow at it."""
+    lately = _between(counted, "time_ms", now_ms - 10_000, now_ms)
     starts = []
-    for burst in bursts:
-        if burst["address_class"] == RANDOM or burst["first_ms"] >= now_ms or burst["last_ms"] < now_ms - 11_000:
-            continue
-        if now_ms - burst["first_ms"] > 10_000:
-            continue
+    for burst in _between(stable, "first_ms", now_ms - 10_000, now_ms):
         heard = [
             frame["time_ms"]
-            for frame in decisions
-            if frame["outcome"] == "counted"
-            and frame["mac"] == burst["mac"]
+            for frame in lately
+            if frame["mac"] == burst["mac"]
             and frame["address_class"] == burst["address_class"]
             and burst["first_ms"] <= frame["time_ms"] <= burst["last_ms"]
-            and frame["time_ms"] < now_ms
         ]
-        if heard and now_ms - max(heard) <= 1000:
+        if now_ms - max(heard) <= 1000:
             starts.append(burst["first_ms"])
     return starts
+
+
+def _between(rows: list[Row], name: str, begin_ms: int, end_ms: int) -> list[Row]:
+    """The rows from `begin_ms` to before `end_ms`; they are in the order of time."""
+
+    def at(row: Row) -> int:
+        instant: int = row[name]
+        return instant
+
+    return rows[bisect_left(rows, begin_ms, key=at) : bisect_left(rows, end_ms, key=at)]

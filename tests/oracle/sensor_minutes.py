@@ -41,9 +41,11 @@ def sensor_minutes(decisions: list[Row], bursts: list[Row], store: Row, sensor_i
         row["frames"] += 1
         if frame["outcome"] != "counted":
             row[frame["outcome"]] += 1
+    started: dict[int, list[Row]] = {row["minute_ms"]: [] for row in rows}
+    for burst in bursts:
+        started[burst["first_ms"] // 60_000 * 60_000].append(burst)
     for row in rows:
-        started = [burst for burst in bursts if burst["first_ms"] // 60_000 * 60_000 == row["minute_ms"]]
-        row.update(_counts(started))
+        row.update(_counts(started[row["minute_ms"]]))
     return rows
 
 
