@@ -37,8 +37,9 @@ class Stack:
     def __init__(self, directory: Path, config: Path, data: Path | None = None) -> None:
         self.directory = directory
         self.config = config
-        self._environ = dict(os.environ)  # noqa: TID251  children inherit the command's environment
-        self._environ.pop("FOOTFALL_CONFIG", None)
+        inherited = dict(os.environ)  # noqa: TID251  children inherit the command's environment
+        inherited.pop("FOOTFALL_CONFIG", None)
+        self._environ = {**inherited, "TMPDIR": str(directory)}
         self.kafka = EmbeddedKafka(directory)
         self.clickhouse_port = free_port()
         self.worker_metrics = free_port()

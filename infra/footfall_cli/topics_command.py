@@ -1,4 +1,4 @@
-"""`footfall topics apply`."""
+"""`footfall topics apply` and `footfall topics reset-state`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import argparse
 from collections.abc import Mapping
 
 from footfall_events.settings import SettingsReader
+from footfall_streams.checkpoint import describe_log, reset_state
 
 from footfall_cli.topics import apply_topics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["apply"], help="create what is missing, report what differs")
+    parser.add_argument(
+        "action",
+        choices=["apply", "reset-state"],
+        help="apply: create what is missing, report what differs. "
+        "reset-state: forget the workers' state and take the log from its start; for a topic that was made anew",
+    )
     parser.add_argument("--bootstrap", metavar="HOST:PORT", help="Kafka (FOOTFALL_BOOTSTRAP)")
     parser.add_argument("--partitions", type=int, metavar="N", help="instead of the contract's 24; fixed for good")
     parser.add_argument("--replication", type=int, default=1, metavar="N", help="copies of each partition")
@@ -21,6 +27,11 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     read = SettingsReader({**environ, **({"FOOTFALL_BOOTSTRAP": args.bootstrap} if args.bootstrap else {})})
     bootstrap = read.text("FOOTFALL_BOOTSTRAP")
     read.finish()
+    if args.action == "reset-state":
+        client = {"bootstrap.servers": bootstrap}
+        count = reset_state(client, describe_log(client))
+        print(f"state of {count} partitions forgotten; workers take the log from its start, in a new log epoch")
+        return 0
     for line in apply_topics(bootstrap, args.partitions, args.replication):
         print(line)
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -26,7 +28,8 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         settings.group,
         broker=f"kafka://{settings.bootstrap}",
         store="memory://",
-        datadir=tempfile.mkdtemp(prefix="footfall-faust-"),
+        # Faust wants a directory; without tables nothing is ever in it, so all workers may share one.
+        datadir=Path(tempfile.gettempdir(), f"footfall-faust-{os.getuid()}"),
         key_serializer="raw",
         value_serializer="raw",
         autodiscover=False,

@@ -69,7 +69,8 @@ class PartitionLog:
     Everything here blocks; callers use a thread per partition. `progress` is what the last commit wrote.
     """
 
-    def __init__(self, client: Mapping[str, str], partition: int, facts: LogFacts) -> None:
+    def __init__(self, client: Mapping[str, str], partition: int, facts: LogFacts, *, forget: bool = False) -> None:
+        """Own and restore; with `forget`, stand at the log's start in the next log epoch, whatever the log is."""
         self.partition = partition
         self._client = dict(client)
         self._producer = Producer(
@@ -86,7 +87,7 @@ class PartitionLog:
         )
         self._producer.init_transactions(_TIMEOUT_S)
         self.state = self._read_checkpoints()
-        self.progress = self._progress(facts)
+        self.progress = self._progress(facts, forget)
 
     def _read_checkpoints(self) -> State:
         """Newest entry of every key, to the end of the partition."""
@@ -114,12 +115,14 @@ class PartitionLog:
             consumer.close()
         return {key: value for key, value in state.items() if value is not None}
 
-    def _progress(self, facts: LogFacts) -> Progress:
+    def _progress(self, facts: LogFacts, forget: bool) -> Progress:
         low, high = self._bounds()
         written = self.state.pop(OFFSET_KEY, None)
         if written is None:
             return Progress(low, 0, facts.topic_id)
         progress = Progress.from_bytes(written)
+        if forget:
+            return Progress(low, progress.log_epoch + 1, facts.topic_id)
         if progress.topic_id != facts.topic_id or progress.next_offset > high:
             raise ConfigError(
                 [
@@ -184,3 +187,20 @@ class PartitionLog:
                 return
             except BufferError:
                 self._producer.poll(0.1)  # the queue is full: let deliveries make room
+
+
+def reset_state(client: Mapping[str, str], facts: LogFacts) -> int:
+    """Forget the state of every partition; rows to come outrank all that were sent. How many held any.
+
+    Workers are fenced and start again from the log's start. Raises BrokerUnavailable.
+    """
+    reset = 0
+    for partition in range(facts.partitions):
+        try:
+            entry = PartitionLog(client, partition, facts, forget=True)
+            if entry.progress.log_epoch:
+                entry.commit([], dict.fromkeys(entry.state), entry.progress.next_offset)
+                reset += 1
+        except KafkaException as error:
+            raise BrokerUnavailable(f"partition {partition}: {error}") from error
+    return reset

@@ -10,10 +10,11 @@ from random import Random
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from footfall_cli.children import Child
 from footfall_cli.drained import read_all, stream_lag, wait_until_zero
 from footfall_cli.embedded_kafka import EmbeddedKafka
-from footfall_cli.main import footfall
+from footfall_cli.main import footfall, main
 from footfall_cli.topics import apply_topics
 from footfall_events.topics import DEAD_LETTERS, SIGHTINGS, STORE_MINUTES, VISITS
 from footfall_streams.fold import Output, Step
@@ -84,7 +85,14 @@ def test_the_topics_hold_the_tables_of_the_pure_fold(tmp_path: Path, kafka: Embe
     found = tables_in(kafka.bootstrap)
     assert found.visits() == run(log).visits()
     assert found.minutes() == run(log).minutes()
-    assert found.dead == [b"not a batch"]
+    (letter,) = read_all(kafka.bootstrap, DEAD_LETTERS.name)
+    assert letter.value == b"not a batch"
+    assert letter.headers == {
+        "reason": b"not_arrow",
+        "topic": b"sightings.v1",
+        "partition": str(letter.partition).encode(),
+        "offset": str(len(log)).encode(),
+    }
 
 
 def test_a_killed_worker_and_a_killed_broker_change_nothing(tmp_path: Path, kafka: EmbeddedKafka) -> None:
@@ -111,3 +119,32 @@ def test_a_worker_without_topics_names_the_command_that_makes_them(tmp_path: Pat
     assert worker.child.process is not None
     assert worker.child.process.wait(60) == 2
     assert "footfall topics apply" in worker.child.tail()
+
+
+def test_a_topic_made_anew_is_refused_until_its_state_is_reset(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    apply_topics(kafka.bootstrap, partitions=2)
+    old, new = messages(world(Random(7))), messages(world(Random(8)))
+    send(kafka.bootstrap, [message.value for message in old])
+    with worker_on(tmp_path, kafka) as worker:
+        wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
+    recreate(kafka.bootstrap)
+    send(kafka.bootstrap, [message.value for message in new])
+    refused = Worker(tmp_path, kafka.bootstrap)
+    assert refused.child.process is not None
+    assert refused.child.process.wait(60) == 2
+    assert "footfall topics reset-state" in refused.child.tail()
+    assert main(["topics", "reset-state", "--bootstrap", kafka.bootstrap]) == 0
+    with worker_on(tmp_path, kafka) as worker:
+        wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
+    rows = {row["visit_id"]: row for row in tables_in(kafka.bootstrap).visits()}
+    for wanted in run(new).visits():
+        # The second log epoch's rows outrank every row of the first.
+        assert rows[wanted["visit_id"]] == {**wanted, "version": (1 << 48) | wanted["version"]}
+
+
+def recreate(bootstrap: str) -> None:
+    """Delete the topic of sightings and make it anew, as soon as the broker has let go of the old one."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.delete_topics([SIGHTINGS.name])[SIGHTINGS.name].result()
+    wait_until_zero(lambda: SIGHTINGS.name in admin.list_topics(timeout=10).topics, lambda: None, 30)
+    apply_topics(bootstrap, partitions=2)
