@@ -10,4 +10,5 @@ CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 BRNO = sorted((CAPTURES / "brno_sc661").glob("*.pcap"))
 TCPDUMP = sorted((CAPTURES / "tcpdump_tests").glob("*.pcap"))
 
-needs_captures = pytest.mark.skipif(not BRNO, reason="the shared captures are not beside the repository")
+NO_CAPTURES = "the shared captures are not beside the repository"
+needs_captures = pytest.mark.skipif(not BRNO, reason=NO_CAPTURES)
