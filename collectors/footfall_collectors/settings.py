@@ -54,8 +54,7 @@ class CollectorSettings:
         if not key_file and not (throwaway and captures):
             problems.append("no key: give --key-file (`footfall keys init` makes one), or --throwaway-key for captures")
         heartbeat = read.integer("FOOTFALL_HEARTBEAT_S", 60 if captures else 5, low=1, high=60)
-        if 60 % heartbeat:
-            problems.append(f"FOOTFALL_HEARTBEAT_S is {heartbeat}: must divide a minute, like 5, 10, 30 or 60")
+        problems += filter(None, [heartbeat_problem(heartbeat)])
         max_rows = read.integer("FOOTFALL_MAX_ROWS", 2000, low=1, high=5000)
         bootstrap = read.text("FOOTFALL_BOOTSTRAP")
         host = read.text("FOOTFALL_METRICS_HOST", "127.0.0.1")
@@ -76,6 +75,13 @@ class CollectorSettings:
             metrics_host=host,
             metrics_port=port,
         )
+
+
+def heartbeat_problem(heartbeat_s: int) -> str:
+    """What is wrong with a heartbeat in seconds; empty if nothing."""
+    if 1 <= heartbeat_s <= 60 and 60 % heartbeat_s == 0:
+        return ""
+    return f"FOOTFALL_HEARTBEAT_S is {heartbeat_s}: must divide a minute, like 5, 10, 30 or 60"
 
 
 def _chain(read: SettingsReader) -> ChainConfig | None:

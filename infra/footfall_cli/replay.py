@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from footfall_collectors.settings import heartbeat_problem
 from footfall_events.errors import BrokerUnavailable, ConfigError
 from footfall_events.stores import load_chain
 from rich.console import Console
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sensor", metavar="ID", help="sensor of a single file, instead of the file's stem")
     parser.add_argument("--config", type=Path, metavar="CHAIN.toml", help="default: the store made on the spot, UTC")
     parser.add_argument("--ignore-oui", action="append", default=[], metavar="XX:XX:XX", help="leave equipment out")
-    parser.add_argument("--heartbeat-s", default="60", metavar="S", help="event time between a sensor's batches")
+    parser.add_argument("--heartbeat-s", type=int, default=60, metavar="S", help="event time between two batches")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--sql", action="append", default=[], metavar="QUERY", help="print its rows as one JSON array")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the database there")
@@ -54,8 +55,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _sensors(args: argparse.Namespace) -> dict[str, Path]:
-    """Each sensor's file; raises ConfigError for files that are missing or names that collide."""
+    """Each sensor's file; raises ConfigError for missing files, names that collide, a heartbeat that does not fit."""
     problems = [f"{path}: no such file" for path in args.files if not path.is_file()]
+    problems += filter(None, [heartbeat_problem(args.heartbeat_s)])
     names = [args.sensor] if args.sensor else [path.stem for path in args.files]
     if args.sensor and len(args.files) > 1:
         problems.append("--sensor names the sensor of a single file: replay the others under their stems")
@@ -86,7 +88,7 @@ def _collect(
     stack: Stack, args: argparse.Namespace, sensors: Mapping[str, Path], report: Path, console: Console
 ) -> int:
     arguments: list[str | Path] = ["--store", args.store, "--throwaway-key", "--report", report]
-    arguments += ["--heartbeat-s", args.heartbeat_s]
+    arguments += ["--heartbeat-s", str(args.heartbeat_s)]
     for name, path in sensors.items():
         arguments += ["--pcap", f"{name}={path}"]
     child = stack.collect(args.store, arguments)

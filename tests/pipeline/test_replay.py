@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from chdb.session import Session
 from footfall_cli.main import footfall
 
 from tests.captures import BRNO, needs_captures
@@ -18,6 +20,7 @@ from tests.pipeline.tables import (
     found_differences,
     nameless,
 )
+from tests.unit.collector_runs import pcap
 
 
 def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -53,19 +56,42 @@ def test_the_tables_of_the_real_captures_equal_the_oracles() -> None:
     assert sum(row["frames"] for row in tables[2]) == 73_915
 
 
-def test_bad_input_is_refused_with_every_problem_before_anything_starts(tmp_path: Path) -> None:
-    done = replay(tmp_path / "a.pcap", tmp_path / "b.pcap", "--store", "s")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["a.pcap", "b.pcap"], ["a.pcap: no such file", "b.pcap: no such file"], id="two missing files"),
+        pytest.param(["good.pcap", "good.pcap"], ["two files would be sensor 'good'"], id="two files of one name"),
+        pytest.param(["good.pcap", "a.pcap", "--sensor", "x"], ["a.pcap: no", "single file"], id="one sensor for two"),
+        pytest.param(["good.pcap", "--ignore-oui", "x"], ["ignored_ouis[0]: is 'x'"], id="an OUI that is none"),
+        pytest.param(["good.pcap", "--config", "chain.toml"], ["has no store 's', only other"], id="an unknown store"),
+        pytest.param(["good.pcap", "--config", "none.toml"], ["none.toml: cannot be read"], id="no configuration"),
+        pytest.param(["good.pcap", "--heartbeat-s", "7"], ["must divide a minute"], id="a heartbeat that does not fit"),
+    ],
+)
+def test_bad_input_is_refused_with_every_problem_before_anything_starts(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    (tmp_path / "good.pcap").write_bytes(pcap([]))
+    (tmp_path / "chain.toml").write_text('[[stores]]\nid = "other"\nsensors = ["x"]\n')
+    named = [str(tmp_path / word) if word.endswith((".pcap", ".toml")) else word for word in arguments]
+    done = replay(*named, "--store", "s")
     assert done.returncode == 2
-    assert done.stderr.count("no such file") == 2
+    assert not done.stdout
+    assert len(done.stderr.splitlines()) == len(words)
+    for word, line in zip(words, done.stderr.splitlines(), strict=True):
+        assert word in line
 
 
 @needs_captures
 @pytest.mark.captures
 @pytest.mark.broker
 def test_a_truncated_capture_gives_what_was_readable_a_warning_and_exit_1(tmp_path: Path) -> None:
-    path = tmp_path / "cut.pcap"
+    path, kept = tmp_path / "cut.pcap", tmp_path / "database"
     path.write_bytes(BRNO[2].read_bytes()[:100_001])
-    done = replay(path, "--store", "s", "--json")
+    done = replay(path, "--store", "s", "--json", "--data", kept)
     assert done.returncode == 1
     assert "cut off at byte" in done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["frames"] > 500
+    numbers = json.loads(done.stdout.splitlines()[-1])
+    assert numbers["frames"] > 500
+    with closing(Session(str(kept))) as session:
+        assert int(session.query("SELECT sum(frames) FROM footfall.sensor_minutes").data()) == numbers["frames"]
