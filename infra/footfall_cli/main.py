@@ -14,7 +14,7 @@ from footfall_events.errors import ConfigError, FootfallError
 Run = Callable[[argparse.Namespace, Mapping[str, str]], int]
 
 # name of the command: (module with add_arguments and run, one line of help, example)
-_COMMANDS: dict[str, tuple[str, str, str]] = {
+COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": (
         "footfall_cli.demo",
         "simulate a chain, run the whole pipeline on it, compare with the truth",
@@ -77,8 +77,8 @@ def parse(arguments: Sequence[str]) -> tuple[Run, argparse.Namespace]:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     runs: dict[str, Run] = {}
-    chosen = next((word for word in arguments if word in _COMMANDS), None)
-    for name, (module, text, example) in _COMMANDS.items():
+    chosen = next((word for word in arguments if word in COMMANDS), None)
+    for name, (module, text, example) in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=text,
