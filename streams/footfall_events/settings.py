@@ -51,7 +51,8 @@ class SettingsReader:
         raw = (self._values.get(name) or "").lower()
         if raw and raw not in _TRUE + _FALSE:
             self.problems.append(f"{name} is {raw!r}: give true or false")
-        return default if not raw else raw in _TRUE
+            return default
+        return raw in _TRUE if raw else default
 
     def finish(self) -> None:
         """Raise ConfigError with everything found, if anything was."""

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from footfall_events.business_days import BusinessDays
 from footfall_events.errors import ConfigError
 from footfall_events.rules import PROFILES, VisitRule
+from footfall_events.toml_tables import TomlTable
 
 MAX_SENSORS = 64
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -115,7 +116,7 @@ def load_chain(path: Path) -> ChainConfig:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also what is not UTF-8, and a number too long to read
         raise ConfigError([f"{path}: not TOML: {error}"]) from error
     try:
         return parse_chain(document)
@@ -126,93 +127,25 @@ def load_chain(path: Path) -> ChainConfig:
 def parse_chain(document: Mapping[str, Any]) -> ChainConfig:
     """Validate a parsed document; raises ConfigError with every problem found."""
     problems: list[str] = []
-    root = _Table(document, "", problems)
+    root = TomlTable(document, "", problems)
     chain = root.text("chain", "chain")
     privacy = _privacy(root.table("privacy"))
     stores: dict[str, StoreConfig] = {}
-    for index, entry in enumerate(root.tables("stores")):
-        store = _store(_Table(entry, f"stores[{index}]", problems))
-        if store.store_id in stores:
-            problems.append(f"stores[{index}].id: {store.store_id!r} occurs twice")
+    rules: dict[str, VisitRule] = {}
+    for table in root.tables("stores"):
+        store = _store(table, rules)
+        if store.store_id and store.store_id in stores:
+            table.problem("id", f"{store.store_id!r} occurs twice")
         stores[store.store_id] = store
-    if not stores and not problems:
-        problems.append("stores: at least one [[stores]] table is needed")
+    if document.get("stores", []) == []:
+        root.problem("stores", "at least one [[stores]] table is needed")
     root.finish()
     if problems:
         raise ConfigError(problems)
     return ChainConfig(stores, privacy, chain)
 
 
-class _Table:
-    """One TOML table under validation: typed look-ups note problems with their place and go on."""
-
-    def __init__(self, values: Any, place: str, problems: list[str]) -> None:
-        self.problems = problems
-        self._place = place
-        self._values: dict[str, Any] = dict(values) if isinstance(values, Mapping) else {}
-        self._seen: set[str] = set()
-        if not isinstance(values, Mapping):
-            self.problem("", "must be a table")
-
-    def problem(self, key: str, text: str) -> None:
-        self.problems.append(f"{'.'.join(part for part in (self._place, key) if part)}: {text}")
-
-    def has(self, key: str) -> bool:
-        return key in self._values
-
-    def get(self, key: str, kind: type | tuple[type, ...], default: Any, wanted: str) -> Any:
-        self._seen.add(key)
-        value = self._values.get(key, default)
-        if value is default:
-            return default
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.problem(key, f"is {value!r}, must be {wanted}")
-            return default
-        return value
-
-    def text(self, key: str, default: str) -> str:
-        value: str = self.get(key, str, default, "a text")
-        return value
-
-    def whole(self, key: str, default: int, low: int, high: int) -> int:
-        value: int = self.get(key, int, default, "a whole number")
-        if not low <= value <= high:
-            self.problem(key, f"is {value}, must be from {low} to {high}")
-            return default
-        return value
-
-    def table(self, key: str) -> _Table:
-        values = self.get(key, Mapping, {}, "a table")
-        return _Table(values, ".".join(part for part in (self._place, key) if part), self.problems)
-
-    def tables(self, key: str) -> list[Any]:
-        value: list[Any] = self.get(key, list, [], "an array of tables")
-        return value
-
-    def texts(self, key: str, pattern: re.Pattern[str], wanted: str, *, lower: bool = False) -> list[str]:
-        values: list[str] = []
-        for index, item in enumerate(self.get(key, list, [], "an array")):
-            text = item.lower().replace("-", ":") if lower and isinstance(item, str) else item
-            if not isinstance(text, str) or not pattern.fullmatch(text):
-                self.problem(f"{key}[{index}]", f"is {item!r}, must be {wanted}")
-            else:
-                values.append(text)
-        return values
-
-    def day(self, key: str) -> date | None:
-        value: date | None = self.get(key, date, None, "a date like 2026-01-31")
-        return value
-
-    def items(self) -> list[tuple[str, Any]]:
-        self._seen.update(self._values)
-        return list(self._values.items())
-
-    def finish(self) -> None:
-        for key in sorted(set(self._values) - self._seen):
-            self.problem(key, "is not a setting known here")
-
-
-def _privacy(table: _Table) -> PrivacyPolicy:
+def _privacy(table: TomlTable) -> PrivacyPolicy:
     policy = table.text("policy", "daily")
     scope = table.text("scope", "store")
     days = table.whole("days", 1, 1, 30)
@@ -229,7 +162,8 @@ def _privacy(table: _Table) -> PrivacyPolicy:
     return PrivacyPolicy(policy, days, scope, basis, notice)
 
 
-def _store(table: _Table) -> StoreConfig:
+def _store(table: TomlTable, rules: dict[str, VisitRule]) -> StoreConfig:
+    """One store; `rules` holds every rule of the chain so far by its label."""
     store_id = table.text("id", "")
     if not _ID.fullmatch(store_id):
         table.problem("id", f"is {store_id!r}, must be 1 to 100 letters, digits, '.', '_' or '-'")
@@ -238,11 +172,9 @@ def _store(table: _Table) -> StoreConfig:
         table.problem("sensors", f"names {len(set(sensors))}, must be from 1 to {MAX_SENSORS}")
     if len(set(sensors)) < len(sensors):
         table.problem("sensors", "names one twice")
-    first = _settings(table, None)
-    versions = [first]
-    for index, entry in enumerate(table.tables("changes")):
-        change = _Table(entry, f"{table._place}.changes[{index}]", table.problems)
-        versions.append(_change(change, versions[-1]))
+    versions = [_settings(table, None, rules)]
+    for change in table.tables("changes"):
+        versions.append(_change(change, versions[-1], rules))
     dates = [version.valid_from for version in versions[1:] if version.valid_from]
     if dates != sorted(set(dates)):
         table.problem("changes", "valid_from must rise from one change to the next")
@@ -251,12 +183,11 @@ def _store(table: _Table) -> StoreConfig:
     lead = table.whole("max_clock_lead_s", 120, 1, 3600)
     if stale <= lead:
         table.problem("stale_after_s", f"is {stale}, must exceed max_clock_lead_s ({lead})")
-    area = float(table.get("area_m2", (int, float), 0.0, "square metres"))
     store = StoreConfig(
         store_id=store_id,
         name=table.text("name", store_id),
         region=table.text("region", ""),
-        area_m2=area,
+        area_m2=table.number("area_m2", 0, 0, 10_000_000),
         sensors=tuple(sensors),
         versions=tuple(versions),
         allowed_lateness_s=lateness,
@@ -268,11 +199,11 @@ def _store(table: _Table) -> StoreConfig:
     return store
 
 
-def _change(table: _Table, before: StoreSettings) -> StoreSettings:
+def _change(table: TomlTable, before: StoreSettings, rules: dict[str, VisitRule]) -> StoreSettings:
     valid_from = table.day("valid_from")
-    if valid_from is None:
+    if not table.has("valid_from"):
         table.problem("valid_from", "is missing: the business date from which the change applies")
-    settings = _settings(table, before)
+    settings = _settings(table, before, rules)
     table.finish()
     # A cut-over that moves would make a business day overlap its neighbour: only the first version sets it.
     if (settings.time_zone, settings.cutover) != (before.time_zone, before.cutover):
@@ -280,7 +211,7 @@ def _change(table: _Table, before: StoreSettings) -> StoreSettings:
     return replace(settings, valid_from=valid_from)
 
 
-def _settings(table: _Table, before: StoreSettings | None) -> StoreSettings:
+def _settings(table: TomlTable, before: StoreSettings | None, rules: dict[str, VisitRule]) -> StoreSettings:
     """The settings of one table; what it does not name is taken from the version before, or the default."""
     zone = table.text("time_zone", before.time_zone if before else "UTC")
     try:
@@ -300,13 +231,13 @@ def _settings(table: _Table, before: StoreSettings | None) -> StoreSettings:
         opening=opening,
         opening_dates=dates,
         opening_margin_s=table.whole("opening_margin_s", before.opening_margin_s if before else 1800, 0, 6 * 3600),
-        rule=_rule(table, before.rule if before else PROFILES["retail"]),
+        rule=_rule(table, before.rule if before else PROFILES["retail"], rules),
         own_bssids=before.own_bssids if before and not table.has("own_bssids") else bssids,
         ignored_ouis=before.ignored_ouis if before and not table.has("ignored_ouis") else ouis,
     )
 
 
-def _cutover(table: _Table, default: time) -> time:
+def _cutover(table: TomlTable, default: time) -> time:
     value: time = table.get("cutover", time, default, "a local time like 04:00:00")
     if value.minute or value.second or value.microsecond or value.hour > 12:
         table.problem("cutover", f"is {value}, must be a full hour from 00:00:00 to 12:00:00")
@@ -314,7 +245,7 @@ def _cutover(table: _Table, default: time) -> time:
     return value
 
 
-def _hours(table: _Table, key: str, value: Any) -> Hours:
+def _hours(table: TomlTable, key: str, value: Any) -> Hours:
     if value == "closed":
         return None
     if value == "all day":
@@ -327,7 +258,7 @@ def _hours(table: _Table, key: str, value: Any) -> Hours:
     return time(hour, minute), time(to_hour, to_minute)
 
 
-def _opening(table: _Table) -> tuple[tuple[Hours, ...], dict[date, Hours]]:
+def _opening(table: TomlTable) -> tuple[tuple[Hours, ...], dict[date, Hours]]:
     """Weekly hours and single dates; keys are mon..sun, `daily` for the rest of them, or a date."""
     week: dict[str, Hours] = {}
     dates: dict[date, Hours] = {}
@@ -339,43 +270,51 @@ def _opening(table: _Table) -> tuple[tuple[Hours, ...], dict[date, Hours]]:
         elif key in WEEKDAYS:
             week[key] = hours
         else:
-            try:
-                dates[date.fromisoformat(key)] = hours
-            except ValueError:
+            day = _date(key)
+            if day is None:
                 table.problem(key, "must be mon..sun, daily, or a date like 2026-12-25")
+            else:
+                dates[day] = hours
     if not week and "daily" not in dict(table.items()):
         return (), dates
     return tuple(week.get(day, daily) for day in WEEKDAYS), dates
 
 
-def _rule(table: _Table, default: VisitRule) -> VisitRule:
+def _date(text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if day.isoformat() == text else None  # one spelling only, or a day could be named twice
+
+
+_THRESHOLDS = ("enter_dbm", "stay_dbm", "passer_by_dbm", "min_dwell_s", "gap_s", "engaged_s", "max_visit_s")
+
+
+def _rule(table: TomlTable, default: VisitRule, rules: dict[str, VisitRule]) -> VisitRule:
     """A profile by name (`rule = "retail"`), or a table: a name, a version and what differs from a profile."""
-    if not table.has("rule"):
+    value = table.get("rule", (str, Mapping), None, "a profile's name or a table")
+    if value is None:
         return default
-    value = table.get("rule", (str, Mapping), default.name, "a profile's name or a table")
     if isinstance(value, str):
-        if value not in PROFILES:
-            table.problem("rule", f"is {value!r}, must be one of {', '.join(PROFILES)}")
-        return PROFILES.get(value, default)
-    given = _Table(value, f"{table._place}.rule", table.problems)
-    base = PROFILES.get(given.text("based_on", "retail"), PROFILES["retail"])
-    numbers = {
-        key: given.whole(key, getattr(base, key), -120, 86_400)
-        for key in (
-            "enter_dbm",
-            "stay_dbm",
-            "passer_by_dbm",
-            "min_dwell_s",
-            "gap_s",
-            "engaged_s",
-            "max_visit_s",
-        )
-    }
+        return _profile(table, "rule", value, default)
+    given = table.table("rule")
+    base = _profile(given, "based_on", given.text("based_on", "retail"), PROFILES["retail"])
+    numbers = {key: given.whole(key, getattr(base, key), -120, 86_400) for key in _THRESHOLDS}
     name, version = given.text("name", ""), given.whole("version", 1, 1, 10_000)
     if not _ID.fullmatch(name) or name in PROFILES:
         given.problem("name", f"is {name!r}: give the rule a name of its own")
     rule = VisitRule(name=name, version=version, **numbers)
     for problem in rule.problems():
         given.problem("", problem)
+    if rules.setdefault(rule.label, rule) != rule:
+        # The label is all that a visit says of its rule.
+        given.problem("version", f"{rule.label} has other thresholds elsewhere in the file: raise the version")
     given.finish()
     return rule
+
+
+def _profile(table: TomlTable, key: str, name: str, default: VisitRule) -> VisitRule:
+    if name not in PROFILES:
+        table.problem(key, f"is {name!r}, must be one of {', '.join(PROFILES)}")
+    return PROFILES.get(name, default)
