@@ -13,9 +13,8 @@ from footfall_events.sighting_batches import BatchHeader, decode_sightings
 from footfall_events.stores import StoreConfig
 from numpy.typing import NDArray
 
-# A batch's clock is the start of its oldest open burst; a row in it may have started later by one burst
-# (10 s) and the second that ends it. Anything further ahead is no clock's promise.
-_ROW_LEAD_MS = 15_000
+from footfall_streams.watermark import ROW_LEAD_MS
+
 _MAX_SPAN_MS = 10_000
 
 
@@ -56,7 +55,7 @@ def read_batch(message: Message, stores: Mapping[str, int], configs: list[StoreC
     observed = rows.column("observed_at").cast(pa.int64()).to_numpy()
     classes = rows.column("address_class").to_numpy()
     if len(observed):
-        if observed.min() < 0 or observed.max() > header.sensor_clock_ms + _ROW_LEAD_MS:
+        if observed.min() < 0 or observed.max() > header.sensor_clock_ms + ROW_LEAD_MS:
             raise PoisonEvent("rows_ahead_of_clock")
         if not np.isin(classes, (AddressClass.GLOBAL, AddressClass.ASSOCIATED)).all():
             raise PoisonEvent("unstable_address")

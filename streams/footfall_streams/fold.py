@@ -254,7 +254,7 @@ class StoreJob:
         revised.visits.append((closed, self._closed_by(pieces, stores, closed), np.zeros(len(closed), np.uint8)))
         for rows in (fold.before, fold.after, closed):
             revised.presence_hours.append(_hours(rows["store"], rows["first"]))
-        changed = [self._hear(pieces, stores), self.minutes.apply(deltas)]
+        changed = [self._hear(pieces), self.minutes.apply(deltas)]
         changed.append(self._publish(pieces, revised))
         for keys in changed:
             revised.minute_hours.append(_hours(stores_of(keys), starts_ms(keys)))
@@ -270,10 +270,13 @@ class StoreJob:
         last: NDArray[np.int64] = np.maximum(first, closed["touched"])
         return last
 
-    def _hear(self, pieces: list[_Taken], stores: NDArray[np.int64]) -> NDArray[np.int64]:
-        clocks = np.array([piece.batch.header.sensor_clock_ms for piece in pieces], np.int64)
-        bits = [self._sensor_bit(piece.batch) for piece in pieces]
-        return self.minutes.hear(minute_keys(stores.astype(np.int32), clocks), np.array(bits, np.uint64))
+    def _hear(self, pieces: list[_Taken]) -> NDArray[np.int64]:
+        # A clock behind the horizon touches no minute: the minute may be forgotten, and would come back empty.
+        within = [piece for piece in pieces if piece.batch.header.sensor_clock_ms >= piece.horizon_ms]
+        stores = np.array([piece.batch.store for piece in within], np.int32)
+        clocks = np.array([piece.batch.header.sensor_clock_ms for piece in within], np.int64)
+        bits = [self._sensor_bit(piece.batch) for piece in within]
+        return self.minutes.hear(minute_keys(stores, clocks), np.array(bits, np.uint64))
 
     def _sensor_bit(self, batch: Batch) -> int:
         # Sensors are numbered in the order in which the store's clock met them; its state keeps that order.

@@ -10,6 +10,9 @@ from footfall_events.sighting_batches import BatchHeader
 from footfall_events.stores import StoreConfig
 
 MINUTE_MS = 60_000
+ROW_LEAD_MS = 15_000
+"""How much later than its batch's clock a row may start: the clock is the start of its oldest open burst, so the
+row is at most one burst (10 s) and the second that ends it further on. More is no clock's promise."""
 
 
 @dataclass
@@ -86,8 +89,8 @@ class StoreClock:
         return self.watermark_ms // MINUTE_MS > self.published_ms // MINUTE_MS
 
     def forget(self) -> None:
-        """Drop boots that can no longer send anything acceptable: their newest clock is behind the horizon."""
-        horizon = self.horizon_ms
+        """Drop boots that can no longer send anything acceptable: every row of theirs is behind the horizon."""
+        horizon = self.horizon_ms - ROW_LEAD_MS
         self.boots = {name: boot for name, boot in self.boots.items() if boot.clock_ms >= horizon}
 
     def to_state(self) -> dict[str, Any]:

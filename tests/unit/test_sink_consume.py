@@ -141,11 +141,11 @@ def test_what_was_inserted_before_the_store_went_is_committed(world: Scripted) -
 
 def test_a_poisoned_message_is_dead_lettered_untouched_and_the_rest_goes_on(world: Scripted) -> None:
     assert world.run(message(3), message(4, b"rubbish"), message(5)) == [
-        ("dead", "invalid_batch", TOPIC, 0, 4, b"rubbish"),
+        ("dead", "not_arrow", TOPIC, 0, 4, b"rubbish"),
         ("insert", "store_minutes_log", [3, 5], "id:0:3-5"),
         ("commit", {0: 6}),
     ]
-    assert world.metric("footfall_sinks_dead_letters_total", reason="invalid_batch") == 1
+    assert world.metric("footfall_sinks_dead_letters_total", reason="not_arrow") == 1
 
 
 def test_poison_is_not_committed_until_its_dead_letter_is_delivered(world: Scripted) -> None:
