@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 import pyarrow as pa
@@ -47,8 +47,8 @@ def open_client(url: str, database: str = "") -> Client:
         return clickhouse_connect.get_client(
             host=parts.hostname,
             port=parts.port or (8443 if secure else 8123),
-            username=parts.username,
-            password=parts.password or "",
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password or ""),
             secure=secure,
             database=database or "default",
             connect_timeout=5,
