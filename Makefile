@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 BIN := .venv/bin
 SOURCES := collectors streams sinks infra tests
 
-.PHONY: setup demo test quick lint types fmt bench
+.PHONY: setup demo test quick lint types fmt bench lock
 
 setup: .venv/.installed .kafka/.checked
 
@@ -44,3 +44,22 @@ fmt: setup
 bench: setup
 	@if ls tests/bench/*.py >/dev/null 2>&1; then $(BIN)/python -m tests.bench; \
 	else echo "tests/bench holds no benchmark yet"; fi
+
+# Every lock file: pinned versions with the sums of all their files, and no registry's address (infra/adr/0004-*.md).
+# The resolvers run in a throw-away environment. What is pinned stays while it fits; `make lock UPGRADE=--upgrade`
+# renews the Python packages. A stage's lock takes its versions from requirements.lock, and setuptools builds its image.
+LOCK_TOOLS := uv==0.13.9 'jgo[cli]==3.2.0'
+COMPILE := pip compile --quiet --no-config --no-header --no-annotate --generate-hashes --python-version 3.11
+
+lock:
+	@set -eu; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(PYTHON) -m venv "$$tools"; \
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check $(LOCK_TOOLS); \
+	"$$tools/bin/uv" $(COMPILE) $(UPGRADE) pyproject.toml --extra dev --output-file requirements.lock; \
+	for stage in collectors streams sinks; do \
+		echo setuptools | "$$tools/bin/uv" $(COMPILE) pyproject.toml - --extra "$$stage" \
+			--constraint requirements.lock --output-file "$$stage/requirements.lock"; \
+	done; \
+	cd infra/kafka; \
+	"$$tools/bin/jgo" --ignore-config --quiet --cache-dir "$$tools/jgo" --repo-cache "$$tools/jgo" lock; \
+	sed -i.old '/^generated = /d' jgo.lock.toml; rm jgo.lock.toml.old
