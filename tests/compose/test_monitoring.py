@@ -1,0 +1,214 @@
+"""Prometheus and Grafana: they ask for what the stages export, where docker-compose.yml has it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from footfall_cli.children import Child, free_port
+from footfall_collectors.metrics import CollectorMetrics
+from footfall_sinks.metrics import SinkMetrics
+from footfall_streams.metrics import StreamMetrics
+from prometheus_client import CollectorRegistry
+
+from tests.compose.compose_file import ROOT, Service
+from tests.compose.dashboards import DASHBOARDS, panels, queries
+from tests.compose.plain_processes import Place, Running, wait_until
+from tests.pipeline.virtual_radio import VirtualRadio
+from tests.unit.collector_runs import probe
+
+CONFIG = ROOT / "infra/prometheus/prometheus.yml"
+SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+
+# These have no series before the first trouble of their kind, and rows none before the first insert.
+SILENT = {
+    "footfall_collector_dropped_sightings_total",
+    "footfall_collector_messages_failed_total",
+    "footfall_sinks_dead_letters_total",
+    "footfall_sinks_retries_total",
+    "footfall_sinks_rows_total",
+    "footfall_streams_dead_letters_total",
+    "footfall_streams_dropped_sightings_total",
+}
+
+
+@pytest.fixture
+def promtool() -> Callable[..., str]:
+    """Runs promtool; what it printed. Fails unless it ends with 0."""
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed")
+
+    def run(*arguments: str, given: str = "") -> str:
+        done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def exported(metrics: Callable[[CollectorRegistry], object]) -> set[str]:
+    """Names of everything that a stage exports, as Prometheus stores them."""
+    registry = CollectorRegistry()
+    metrics(registry)
+    return {f"{family.name}{suffix}" for family in registry.collect() for suffix in SUFFIXES[family.type]}
+
+
+def targets() -> dict[str, str]:
+    """Address that each job asks."""
+    jobs = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["scrape_configs"]
+    return {job["job_name"]: target for job in jobs for entry in job["static_configs"] for target in entry["targets"]}
+
+
+def test_the_dashboards_ask_only_for_what_the_stages_export() -> None:
+    stages: list[Callable[[CollectorRegistry], object]] = [CollectorMetrics, StreamMetrics, SinkMetrics]
+    known = set().union(*(exported(stage) for stage in stages))
+    for query in queries():
+        assert query.metrics <= known, query
+        assert query.metrics or "up{" in query.promql, query
+
+
+def test_an_operator_finds_what_is_needed_first() -> None:
+    asked = set().union(*(query.metrics for query in queries()))
+    assert {
+        "footfall_streams_sightings_total",
+        "footfall_streams_watermark_timestamp_seconds",
+        "footfall_streams_dead_letters_total",
+        "footfall_streams_commit_seconds_bucket",
+        "footfall_sinks_paused",
+        "footfall_sinks_retries_total",
+        "footfall_sinks_rows_total",
+        "footfall_collector_frames_total",
+        "footfall_collector_rejected_frames_total",
+        "footfall_collector_ignored_frames_total",
+        "footfall_collector_messages_delivered_total",
+        "footfall_collector_messages_failed_total",
+    } <= asked
+
+
+def test_the_dashboards_are_where_grafana_looks_and_name_its_data_source(composed: dict[str, Service]) -> None:
+    provisioning = ROOT / "infra/grafana/provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/footfall.yml").read_text())["providers"]
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    mounts = {mount.target: mount.source for mount in composed["grafana"].mounts}
+    assert (ROOT / mounts[provider["options"]["path"]]).resolve() == DASHBOARDS[0].parent
+    assert (ROOT / mounts["/etc/grafana/provisioning"]).resolve() == provisioning
+    assert source["url"] == "http://prometheus:9090"
+    for panel in panels():
+        for part in (panel, *panel["targets"]):
+            assert part["datasource"] == {"type": source["type"], "uid": source["uid"]}
+    numbers = [panel["id"] for panel in panels()]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_prometheus_asks_each_stage_at_the_port_that_it_is_given(composed: dict[str, Service]) -> None:
+    ports = {name: one.environment.get("FOOTFALL_METRICS_PORT") for name, one in composed.items()}
+    assert targets() == {name: f"{name}:{port}" for name, port in ports.items() if port}
+    # A stage that listened on its own loopback would be healthy to itself and out of Prometheus's reach.
+    assert {composed[name].environment["FOOTFALL_METRICS_HOST"] for name in ("stream", "sink")} == {"0.0.0.0"}
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_the_configuration(promtool: Callable[..., str]) -> None:
+    assert "SUCCESS" in promtool("check", "config", str(CONFIG))
+
+
+@pytest.mark.prometheus
+def test_promtool_accepts_every_query_of_the_dashboards(promtool: Callable[..., str], tmp_path: Path) -> None:
+    rules = [{"record": f"query:{number}", "expr": query.promql} for number, query in enumerate(queries())]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}), encoding="utf-8")
+    assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
+
+
+@pytest.mark.broker
+@pytest.mark.prometheus
+@pytest.mark.parametrize("name", ["collector", "stream", "sink"])
+def test_promtool_accepts_the_metrics_of_a_stage(
+    promtool: Callable[..., str], stages: dict[str, Running], name: str
+) -> None:
+    assert promtool("check", "metrics", given=stages[name].metrics()) == ""
+
+
+class Prometheus:
+    """The server, as the compose file starts it, asking our processes instead of containers, every second."""
+
+    def __init__(self, service: Service, place: Place, directory: Path) -> None:
+        self._address = f"127.0.0.1:{free_port()}"
+        config = CONFIG.read_text(encoding="utf-8").replace("15s", "1s")
+        for target in targets().values():
+            config = config.replace(target, place.addresses[target])
+        file = directory / "prometheus.yml"
+        file.write_text(config, encoding="utf-8")
+        here = {"/etc/prometheus/prometheus.yml": str(file), "/prometheus": str(directory / "data")}
+        options = [re.sub(r"=(/\S+)", lambda found: f"={here[found[1]]}", word) for word in service.argv]
+        argv = ["prometheus", *options, f"--web.listen-address={self._address}"]
+        self.child = Child("prometheus", argv, directory / "prometheus.log", {"PATH": "/usr/local/bin:/usr/bin:/bin"})
+        self._health_url = service.health_test[-1].replace("127.0.0.1:9090", self._address)
+
+    def is_healthy(self) -> bool:
+        """Whether the address of the file's health check answers."""
+        assert self.child.exit_code() is None, self.child.tail()
+        try:
+            with urllib.request.urlopen(self._health_url, timeout=3) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    def ask(self, path: str, **parameters: str) -> Any:
+        """Data of one answer of its API."""
+        url = f"http://{self._address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            return json.load(reply)["data"]
+
+    def up(self) -> set[str]:
+        """Jobs whose target answers."""
+        return {one["labels"]["job"] for one in self.ask("targets")["activeTargets"] if one["health"] == "up"}
+
+    def has_data(self, promql: str) -> bool:
+        return self.labels(promql) != []
+
+    def labels(self, promql: str) -> list[set[str]]:
+        """Labels of every series that a query gives."""
+        return [set(one["metric"]) for one in self.ask("query", query=promql)["result"]]
+
+
+@pytest.fixture
+def prometheus(
+    composed: dict[str, Service], place: Place, stages: dict[str, Running], tmp_path: Path
+) -> Iterator[Prometheus]:
+    """A server that asks the running stages; ended by SIGTERM it leaves with 0."""
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed")
+    server = Prometheus(composed["prometheus"], place, tmp_path)
+    server.child.start()
+    try:
+        wait_until(server.is_healthy, "Prometheus healthy")
+        yield server
+    finally:
+        server.child.stop()
+    assert server.child.exit_code() == 0, server.child.tail()
+
+
+@pytest.mark.broker
+@pytest.mark.prometheus
+def test_prometheus_reaches_every_stage_and_the_panels_show_something(
+    prometheus: Prometheus, radio: VirtualRadio
+) -> None:
+    wait_until(lambda: prometheus.up() == {"collector", "stream", "sink"}, "every stage up")
+    radio.transmit(probe("00:1c:b3:00:01:01")[:20])  # rejected
+    radio.transmit(probe("dc:fb:48:00:00:01"))  # of a vendor that the store ignores
+    for query in queries():
+        if not query.metrics & SILENT:
+            wait_until(partial(prometheus.has_data, query.promql), f"{query.panel}: {query.promql}")
+        for labels in prometheus.labels(query.promql):
+            assert labels >= set(query.legend_labels), query
