@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
@@ -9,7 +11,7 @@ import pyarrow as pa
 import urllib3
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from footfall_events.errors import ConfigError, PoisonEvent, StoreUnavailable
+from footfall_events.errors import ConfigError, FootfallError, PoisonEvent, StoreUnavailable
 
 DATABASE = "footfall"
 
@@ -69,6 +71,17 @@ def url_problem(url: str) -> str:
         known = False
     # The URL may hold a password: it is not repeated.
     return "" if known else "the ClickHouse URL is not understood: give http://HOST:PORT or https://HOST:PORT"
+
+
+@contextmanager
+def statements_refused() -> Iterator[None]:
+    """Errors of plain statements, in ClickHouse's own words: unlike an insert's, they quote no rows."""
+    try:
+        yield
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise StoreUnavailable(_text(error)) from error
+    except ClickHouseError as error:
+        raise FootfallError(f"ClickHouse refuses: {str(error)[:500]}") from error
 
 
 class ClickHouseStore:

@@ -17,7 +17,7 @@ from footfall_events.errors import ConfigError, Retryable
 from footfall_events.stores import ChainConfig, load_chain
 from prometheus_client import CollectorRegistry, start_http_server
 
-from footfall_sinks.clickhouse import ClickHouseStore, open_client, url_problem
+from footfall_sinks.clickhouse import ClickHouseStore, open_client, statements_refused, url_problem
 from footfall_sinks.consume import Sink
 from footfall_sinks.kafka import KafkaDeadLetters, KafkaSource, topic_ids
 from footfall_sinks.metrics import SinkMetrics
@@ -97,7 +97,7 @@ def add_schema_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_schema(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Bring the tables and views up to date; exit code 0, or 1 if ClickHouse does not answer."""
+    """Bring the tables and views up to date; exit code 0, or 1 if ClickHouse does not answer or refuses."""
     url = args.clickhouse or environ.get("FOOTFALL_CLICKHOUSE", "")
     config = args.config or environ.get("FOOTFALL_CONFIG", "")
     problem = url_problem(url) if url else "FOOTFALL_CLICKHOUSE is not set"
@@ -107,7 +107,7 @@ def run_schema(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     client = _patiently("ClickHouse", lambda: open_client(url), threading.Event())
     if client is None:
         return 1
-    with closing(client):
+    with closing(client), statements_refused():
         apply_schema(client, chain)
     return 0
 

@@ -1,8 +1,7 @@
-"""Applies the numbered SQL files once each, then loads the stores and sensors of the configuration."""
+"""Applies the numbered SQL files once each, then loads the configuration's dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Protocol
@@ -10,17 +9,19 @@ from typing import Any, Protocol
 from footfall_events.errors import ConfigError
 from footfall_events.stores import ChainConfig
 
-LOOKBACK_DAYS = 30
+from footfall_sinks.schema_dimensions import Reader, load_dimensions
 
 
-class Client(Protocol):
+class Client(Reader, Protocol):
     """What is needed of clickhouse-connect's client."""
 
     def command(self, cmd: str) -> Any: ...
 
-    def query(self, query: str) -> Any: ...
 
-    def insert(self, table: str, data: Sequence[Sequence[Any]], column_names: Sequence[str]) -> Any: ...
+def migrations() -> dict[str, str]:
+    """The SQL files by name, in the order in which they are applied."""
+    found = {entry.name: entry for entry in files("footfall_sinks").joinpath("schema").iterdir()}
+    return {name: found[name].read_text(encoding="utf-8") for name in sorted(found) if name.endswith(".sql")}
 
 
 def statements(sql: str) -> list[str]:
@@ -30,41 +31,28 @@ def statements(sql: str) -> list[str]:
 
 
 def apply_schema(client: Client, chain: ChainConfig | None) -> list[str]:
-    """Apply what is missing; names of the files applied. Raises ConfigError if an applied file has changed."""
+    """Apply what is missing; names of the files applied. Raises ConfigError if an applied file has changed.
+
+    A file that broke off half way is applied from its start again: each of its statements may be repeated.
+    """
     client.command("CREATE DATABASE IF NOT EXISTS footfall")
     client.command(
-        "CREATE TABLE IF NOT EXISTS footfall.schema_migrations"
-        " (name String, sum String, applied_at DateTime DEFAULT now())"
-        " ENGINE = MergeTree ORDER BY name COMMENT 'Migrations applied to this database'"
+        "CREATE TABLE IF NOT EXISTS footfall.schema_migrations ("
+        "name String COMMENT 'SQL file', sum String COMMENT 'SHA-256 of the file as applied', "
+        "applied_at DateTime('UTC') DEFAULT now() COMMENT 'when it was applied, UTC, the clock of the server'"
+        ") ENGINE = MergeTree ORDER BY name COMMENT 'Migrations applied to this database'"
     )
+    wanted = {name: (sql, sha256(sql.encode()).hexdigest()) for name, sql in migrations().items()}
     known = dict(client.query("SELECT name, sum FROM footfall.schema_migrations").result_rows)
-    applied = []
-    for file in sorted(files("footfall_sinks").joinpath("schema").iterdir(), key=lambda entry: entry.name):
-        if not file.name.endswith(".sql"):
-            continue
-        sql = file.read_text(encoding="utf-8")
-        digest = sha256(sql.encode()).hexdigest()
-        if file.name in known:
-            if known[file.name] != digest:
-                raise ConfigError([f"{file.name} was applied in another form: write a new migration instead"])
-            continue
+    changed = [name for name, (_, digest) in wanted.items() if known.get(name, digest) != digest]
+    if changed:
+        raise ConfigError([f"{name} was applied in another form: write a new migration instead" for name in changed])
+    missing = [name for name in wanted if name not in known]
+    for name in missing:
+        sql, digest = wanted[name]
         for statement in statements(sql):
             client.command(statement)
-        client.insert("footfall.schema_migrations", [[file.name, digest]], ["name", "sum"])
-        applied.append(file.name)
+        client.insert("footfall.schema_migrations", [[name, digest]], ["name", "sum"])
     if chain is not None:
-        _load(client, chain)
-    return applied
-
-
-def _load(client: Client, chain: ChainConfig) -> None:
-    stores, sensors = [], []
-    for store in chain.stores.values():
-        zone, count = store.versions[0].time_zone, len(store.sensors)
-        stores.append([store.store_id, store.name, store.region, zone, store.area_m2, count, LOOKBACK_DAYS])
-        sensors += [[store.store_id, sensor] for sensor in store.sensors]
-    client.command("TRUNCATE TABLE footfall.stores")
-    client.command("TRUNCATE TABLE footfall.sensors")
-    columns = ["store_id", "name", "region", "time_zone", "area_m2", "sensors", "lookback_days"]
-    client.insert("footfall.stores", stores, columns)
-    client.insert("footfall.sensors", sensors, ["store_id", "sensor_id"])
+        load_dimensions(client, chain)
+    return missing

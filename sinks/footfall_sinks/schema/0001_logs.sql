@@ -1,5 +1,8 @@
 -- Every version of every row, as the topics carry them; people query the views instead.
--- The sorting keys hold only what a revision cannot change; a token window makes repeated blocks vanish.
+-- The sorting keys hold only what a revision cannot change; a token window makes repeated blocks vanish. They hold the
+-- partition's column too: only then does FINAL leave out the partitions that a query's dates do not touch.
+-- A projection `span` keeps the first and last date of each sensor or store beside every part: the views ask for them
+-- over all of history, whatever dates are queried.
 
 CREATE TABLE IF NOT EXISTS footfall.visits_log
 (
@@ -39,12 +42,13 @@ CREATE TABLE IF NOT EXISTS footfall.store_minutes_log
     exits UInt32 COMMENT 'closed presences that left in the minute',
     passers_by UInt32 COMMENT 'closed presences that never entered, first seen in the minute',
     is_final UInt8 COMMENT '1 = only a late sighting can still change the row',
-    version UInt64 COMMENT '(log epoch << 48) | offset of the message that published the row'
+    version UInt64 COMMENT '(log epoch << 48) | offset of the message that published the row',
+    PROJECTION span (SELECT store_id, max(business_date) GROUP BY store_id)
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(business_date)
-ORDER BY (store_id, minute)
-SETTINGS non_replicated_deduplication_window = 1000
+ORDER BY (store_id, business_date, minute)
+SETTINGS non_replicated_deduplication_window = 1000, deduplicate_merge_projection_mode = 'rebuild'
 COMMENT 'Every version of every store minute; query the view store_minutes';
 
 CREATE TABLE IF NOT EXISTS footfall.sensor_minutes_log
@@ -82,10 +86,14 @@ CREATE TABLE IF NOT EXISTS footfall.sensor_minutes_log
     stable_addresses_65 UInt32 COMMENT 'distinct stable addresses with a burst whose strongest frame is at or above -65 dBm',
     stable_addresses_70 UInt32 COMMENT 'distinct stable addresses with a burst whose strongest frame is at or above -70 dBm',
     stable_addresses_75 UInt32 COMMENT 'distinct stable addresses with a burst whose strongest frame is at or above -75 dBm',
-    stable_addresses_all UInt32 COMMENT 'distinct stable addresses with a burst of any or no signal'
+    stable_addresses_all UInt32 COMMENT 'distinct stable addresses with a burst of any or no signal',
+    PROJECTION span
+    (
+        SELECT store_id, sensor_id, min(business_date), max(business_date) GROUP BY store_id, sensor_id
+    )
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(business_date)
-ORDER BY (store_id, sensor_id, minute, boot_id)
-SETTINGS non_replicated_deduplication_window = 1000
+ORDER BY (store_id, business_date, sensor_id, minute, boot_id)
+SETTINGS non_replicated_deduplication_window = 1000, deduplicate_merge_projection_mode = 'rebuild'
 COMMENT 'Every sensor minute of every boot; query the view sensor_minutes';
