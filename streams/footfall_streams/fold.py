@@ -182,10 +182,12 @@ class StoreJob:
         for batch in batches:
             clock = self._clocks.setdefault(batch.store, StoreClock(self._configs[batch.store]))
             before, horizon = clock.watermark_ms, clock.horizon_ms
-            if not clock.take(batch.header):
+            beyond = clock.is_beyond(batch.header)
+            if not beyond and not clock.take(batch.header):
                 step.counts["duplicate_batches"] += 1
                 continue
-            publishes = clock.minute_is_due
+            # Nothing may come after a final batch that would move the watermark into another minute.
+            publishes = not beyond and (clock.minute_is_due or batch.header.final)
             piece = _Taken(batch, rounds[batch.store], before, clock.watermark_ms, horizon, publishes)
             taken.append(piece)
             if publishes:

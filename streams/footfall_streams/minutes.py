@@ -178,7 +178,9 @@ class Minutes:
         which some open presence may still be inside.
         """
         rows = self.rows
-        at = np.flatnonzero((rows["touched"] == 1) | (rows["final"] == 0))
+        # A late sighting may leave a presence open inside minutes that were final before it.
+        held = (rows["key"] & 0xFFFFFFFF) >= hold[stores_of(rows["key"])]
+        at = np.flatnonzero((rows["touched"] == 1) | (rows["final"] == 0) | held)
         at = at[due[stores_of(rows["key"][at])]]
         store, minute = stores_of(rows["key"][at]), rows["key"][at] & 0xFFFFFFFF
         end = (minute + 1) * MINUTE_MS
@@ -198,8 +200,8 @@ class Minutes:
 
 def _fingerprint(rows: MinuteArray) -> NDArray[np.uint64]:
     """64 bits of everything that is published of a row but its key and version."""
-    mixed = rows["final"].astype(np.uint64) + np.uint64(0x243F6A8885A308D3)
-    values = [np.bitwise_count(rows["live"]), *(rows[name] for name in COUNTS if name != "pending")]
+    mixed = np.full(len(rows), 0x243F6A8885A308D3, np.uint64)
+    values = [rows["final"], np.bitwise_count(rows["live"]), *(rows[name] for name in COUNTS if name != "pending")]
     for value in values:
         mixed = (mixed ^ value.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)

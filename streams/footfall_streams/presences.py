@@ -82,8 +82,11 @@ def chains(rows: PresenceArray, gap_ms: NDArray[np.int64]) -> tuple[PresenceArra
     order = np.lexsort((rows["first"], *(rows[name] for name in _IDENTITY)))
     ordered, gap = rows[order], gap_ms[order]
     new_identity = run_starts((ordered[name] for name in _IDENTITY), len(rows))
-    # A running maximum of the ends within each identity: lift each identity above the one before.
-    lift = (np.cumsum(new_identity) - 1) << 42
+    # A running maximum of the ends within each identity: lift each identity above the one before, by no more
+    # than the rows' own span of time, or the millions of identities of a chunk would overflow.
+    earliest = int(ordered["first"].min(initial=np.iinfo(np.int64).max))
+    width = int(ordered["last"].max(initial=0)) - earliest + 1
+    lift = (np.cumsum(new_identity) - 1) * width - earliest
     reach = np.maximum.accumulate(ordered["last"] + lift)
     starts = new_identity.copy()
     starts[1:] |= ordered["first"][1:] + lift[1:] > reach[:-1] + gap[1:]

@@ -55,7 +55,7 @@ class StoreDays:
         missing = [code for code in wanted.tolist() if code not in self._known]
         if missing:
             self._add(missing)
-        keys = (store.astype(np.int64) << _STORE_SHIFT) | instant_ms
+        keys = (store.astype(np.int64) << _STORE_SHIFT) + instant_ms
         found: StoreDayArray = self._table[np.searchsorted(self._table["key"], keys, "right") - 1]
         return found
 
@@ -79,7 +79,8 @@ class StoreDays:
         if rule.label not in self.rule_labels:
             self.rule_labels.append(rule.label)
         row: np.void = np.zeros(1, STORE_DAY)[0]
-        row["key"] = (store << _STORE_SHIFT) | settings.business_days.starts_at_ms(number)
+        # Added, not or-ed: the business day that 1970 began in started before it.
+        row["key"] = (store << _STORE_SHIFT) + settings.business_days.starts_at_ms(number)
         row["day"], row["end_ms"] = number, settings.business_days.starts_at_ms(number + 1)
         row["open_ms"], row["close_ms"] = _opening_ms(settings, day)
         row["gap_ms"], row["max_visit_ms"] = rule.gap_s * 1000, rule.max_visit_s * 1000

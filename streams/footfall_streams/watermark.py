@@ -88,6 +88,13 @@ class StoreClock:
         """Whether the watermark has entered a minute whose rows are not yet published."""
         return self.watermark_ms // MINUTE_MS > self.published_ms // MINUTE_MS
 
+    def is_beyond(self, header: BatchHeader) -> bool:
+        """Whether every row that the batch can hold comes too late.
+
+        Its boot may be forgotten, so it cannot be told from a repetition: it must not count for anything.
+        """
+        return header.sensor_clock_ms + ROW_LEAD_MS < self.horizon_ms
+
     def forget(self) -> None:
         """Drop boots that can no longer send anything acceptable: every row of theirs is behind the horizon."""
         horizon = self.horizon_ms - ROW_LEAD_MS

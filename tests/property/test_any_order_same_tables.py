@@ -1,116 +1,112 @@
-"""The tables are a function of the log: not of chunking, restarts, arrival order or repetition."""
+"""The tables are a function of the log: not of chunking, restarts, workers, arrival order or repetition.
+
+Each promise stands as a function of a seed in properties.py and edges.py, where its words are exact.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
-
-from footfall_streams.fold import StoreJob
-from footfall_streams.state import State
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.minutes import store_minutes
-from tests.oracle.visits import visits_of
-from tests.property.worlds import START_MS, STORE, SentBatch, Sighting, Tables, chain, messages, run, world
+from tests.property import edges, properties
 
 seeds = st.integers(0, 2**32)
-quick = settings(max_examples=12, deadline=None)
-
-
-def _shuffled(random: Random, batches: Sequence[SentBatch]) -> list[SentBatch]:
-    """Any order within the horizon, some batches twice, the final one last."""
-    body = list(batches[:-1]) + random.choices(batches[:-1], k=len(batches) // 3)
-    random.shuffle(body)
-    return [*body, batches[-1]]
+some_worlds = settings(max_examples=10, deadline=None)
+many_worlds = settings(max_examples=20, deadline=None)
+small_stories = settings(max_examples=30, deadline=None)
 
 
 @given(seeds)
-@quick
+@some_worlds
 def test_any_chunking_gives_the_tables_of_message_by_message(seed: int) -> None:
-    random = Random(seed)
-    log = messages(world(random))
-    one_by_one = run(log, range(1, len(log)))
-    cuts = sorted(random.sample(range(1, len(log)), random.randrange(0, 12)))
-    chunked = run(log, cuts)
-    assert chunked.visits() == one_by_one.visits()
-    assert chunked.minutes() == one_by_one.minutes()
+    properties.any_chunking(seed)
 
 
 @given(seeds)
-@quick
+@some_worlds
 def test_any_chunking_of_shuffled_batches_gives_the_tables_of_message_by_message(seed: int) -> None:
-    random = Random(seed)
-    log = messages(_shuffled(random, world(random)))
-    one_by_one = run(log, range(1, len(log)))
-    chunked = run(log, sorted(random.sample(range(1, len(log)), random.randrange(0, 12))))
-    assert chunked.visits() == one_by_one.visits()
-    assert chunked.minutes() == one_by_one.minutes()
+    properties.any_chunking_of_shuffled_batches(seed)
 
 
 @given(seeds)
-@quick
+@some_worlds
+def test_a_worker_for_each_partition_gives_the_tables_of_one_for_all(seed: int) -> None:
+    properties.any_worker(seed)
+
+
+@given(seeds)
+@some_worlds
 def test_shuffled_and_repeated_batches_give_the_same_tables_but_for_version(seed: int) -> None:
-    random = Random(seed)
-    batches = world(random)
-    in_order, shuffled = run(messages(batches)), run(messages(_shuffled(random, batches)))
-    assert shuffled.visits(version=False) == in_order.visits(version=False)
-    assert shuffled.minutes(version=False) == in_order.minutes(version=False)
+    properties.any_order(seed)
 
 
 @given(seeds)
-@quick
+@many_worlds
 def test_the_tables_equal_the_oracles(seed: int) -> None:
-    batches = world(Random(seed))
-    tables = run(messages(batches))
-    heard = [one.oracle_row() for batch in batches for one in batch.sightings]
-    visits = visits_of(heard, STORE, lambda mac, day: (int(mac), 1))
-    clocks = {name: [b.clock_ms for b in batches if b.sensor == name] for name in "ab"}
-    minutes = store_minutes(visits, clocks, STORE)
-    got = [
-        (row["visit_id"], row["role"], row["dwell_s"], row["sightings"], row["engaged"], row["business_date"])
-        for row in tables.visits()
-    ]
-    wanted = [
-        (row["visit_id"], row["role"], row["dwell_s"], row["sightings"], bool(row["engaged"]), row["business_date"])
-        for row in visits
-    ]
-    assert sorted(got) == sorted(wanted)
-    names = ("sensors_live", "present", "entries", "exits", "passers_by", "is_final")
-    assert [(int(r["minute"].timestamp() * 1000), *(r[n] for n in names)) for r in tables.minutes()] == [
-        (r["minute_ms"], *(r[n] for n in names)) for r in minutes
-    ]
+    properties.the_oracle_agrees(seed)
 
 
 @given(seeds)
-@quick
+@many_worlds
+def test_after_every_chunk_the_tables_are_those_of_a_recomputation_from_scratch(seed: int) -> None:
+    properties.after_every_chunk(seed)
+
+
+@given(seeds)
+@some_worlds
 def test_a_worker_restored_from_its_checkpoint_goes_on_as_if_nothing_had_happened(seed: int) -> None:
-    random = Random(seed)
-    log = messages(_shuffled(random, world(random)))
-    cuts = sorted(random.sample(range(1, len(log)), 6))
-    state: State = {}
-    tables = Tables()
-    for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
-        job = StoreJob(chain(), lambda key: 0)
-        job.restore(0, 0, {key: value for key, value in state.items() if value is not None})
-        step = job.take(log[start:end])
-        state.update(step.state[0])
-        tables.add(step)
-    assert tables.visits() == run(log).visits()
-    assert tables.minutes() == run(log).minutes()
+    properties.restarts(seed)
 
 
 @given(seeds)
-@quick
+@some_worlds
 def test_a_sighting_beyond_the_horizon_changes_no_row_and_is_dead_lettered(seed: int) -> None:
-    random = Random(seed)
-    config = chain(revision_horizon_s=3600)
-    batches = world(random)
-    stray = Sighting("b", 1, START_MS - 3_600_000, 0, -50)
-    late = SentBatch("b", 10_000, batches[-1].clock_ms, (stray,))
-    without = SentBatch("b", 10_000, batches[-1].clock_ms, ())
-    with_stray = run(messages([*batches[:-1], late, batches[-1]]), config=config)
-    clean = run(messages([*batches[:-1], without, batches[-1]]), config=config)
-    assert with_stray.visits() == clean.visits()
-    assert with_stray.minutes() == clean.minutes()
-    assert len(with_stray.dead) == len(clean.dead) + 1
+    properties.beyond_the_horizon(seed)
+
+
+@given(seeds)
+@many_worlds
+def test_what_the_horizon_has_passed_is_forgotten_and_leaves_the_checkpoint(seed: int) -> None:
+    properties.forgetting(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_presence_that_a_sighting_at_the_horizon_can_join_is_still_remembered(seed: int) -> None:
+    edges.a_neighbour_at_the_horizon(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_batch_that_comes_again_at_the_horizon_is_counted_once(seed: int) -> None:
+    edges.a_batch_sent_twice_at_the_horizon(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_presence_closes_and_a_minute_is_final_at_their_very_millisecond(seed: int) -> None:
+    edges.closing(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_minute_is_not_final_while_a_sighting_on_time_can_still_change_it(seed: int) -> None:
+    edges.finality(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_reopened_visit_leaves_no_phantom(seed: int) -> None:
+    edges.a_reopened_visit(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_joined_visit_leaves_no_phantom(seed: int) -> None:
+    edges.a_joined_visit(seed)
+
+
+@given(seeds)
+@small_stories
+def test_a_visit_that_starts_earlier_leaves_no_phantom(seed: int) -> None:
+    edges.a_visit_that_starts_earlier(seed)

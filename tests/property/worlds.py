@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time
 from random import Random
 from typing import Any
 
@@ -47,16 +48,23 @@ class Sighting:
     observed_ms: int
     span_ms: int
     rssi_dbm: int | None
+    address_class: int = 1
 
-    def oracle_row(self) -> Row:
-        """The same for the oracle."""
+    def oracle_row(self, epoch: int) -> Row:
+        """The same for the oracle; its address names the pseudonym that `pseudonym` reads back."""
         return {
-            "mac": str(self.device),
+            "mac": f"{self.device} {epoch}",
             "observed_ms": self.observed_ms,
             "span_ms": self.span_ms,
             "rssi_dbm": self.rssi_dbm,
-            "address_class": 1,
+            "address_class": self.address_class,
         }
+
+
+def pseudonym(mac: str, day: date) -> tuple[int, int]:
+    """Device and key epoch of an oracle row's address, whatever the day."""
+    device, epoch = mac.split()
+    return int(device), int(epoch)
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,14 @@ class SentBatch:
     clock_ms: int
     sightings: tuple[Sighting, ...]
     final: bool = False
+    store: str = "s"
+    boot: str = "boot"
+    epoch: int = 1
+
+    @property
+    def identity(self) -> tuple[str, str, str, int]:
+        """What makes the batch recognisable among all stores'."""
+        return self.store, self.sensor, self.boot, self.seq
 
     def value(self) -> bytes:
         columns = [
@@ -77,11 +93,35 @@ class SentBatch:
             pa.array([one.rssi_dbm for one in self.sightings], pa.int8()),
             pa.array([1] * len(self.sightings), pa.uint16()),
             pa.array([2412] * len(self.sightings), pa.uint16()),
-            pa.array([1] * len(self.sightings), pa.int8()),
+            pa.array([one.address_class for one in self.sightings], pa.int8()),
             pa.array([1] * len(self.sightings), pa.uint8()),
         ]
-        header = BatchHeader("s", self.sensor, "boot", self.seq, self.clock_ms, 1, "test", self.final)
+        header = BatchHeader(
+            self.store, self.sensor, self.boot, self.seq, self.clock_ms, self.epoch, "test", self.final
+        )
         return encode_sightings(header, pa.RecordBatch.from_arrays(columns, schema=SIGHTINGS))
+
+
+@dataclass(frozen=True)
+class World:
+    """Stores as their TOML tables, the partition of each, and their batches in the order of the log."""
+
+    stores: tuple[Row, ...]
+    partitions: Mapping[str, int]
+    batches: tuple[SentBatch, ...]
+
+    def chain(self) -> ChainConfig:
+        return parse_chain({"stores": list(self.stores)})
+
+    def partition_of(self, key: bytes) -> int:
+        return self.partitions[key.decode()]
+
+    def log(self) -> list[Message]:
+        return messages(self.batches, self.partitions)
+
+    def with_batches(self, batches: Iterable[SentBatch]) -> World:
+        """The same stores with another log."""
+        return replace(self, batches=tuple(batches))
 
 
 def world(random: Random, *, hours: float = 2, sightings: int = 60) -> list[SentBatch]:
@@ -117,33 +157,39 @@ def world(random: Random, *, hours: float = 2, sightings: int = 60) -> list[Sent
     return [*batches, SentBatch("a", last.seq + 1, newest, (), final=True)]
 
 
-def messages(batches: Iterable[SentBatch]) -> list[Message]:
-    """The batches as the log holds them, in the order given."""
-    return [Message(0, offset, b"s", batch.value(), 2**42) for offset, batch in enumerate(batches)]
+def messages(batches: Iterable[SentBatch], partitions: Mapping[str, int] | None = None) -> list[Message]:
+    """The batches as the log holds them, in the order given; offsets count up in each store's partition."""
+    ends: Counter[int] = Counter()
+    log = []
+    for batch in batches:
+        partition = partitions[batch.store] if partitions else 0
+        log.append(Message(partition, ends[partition], batch.store.encode(), batch.value(), 2**42))
+        ends[partition] += 1
+    return log
 
 
 class Tables:
     """What ClickHouse would show: newest version of every key, withdrawn visits and empty minutes left out."""
 
     def __init__(self) -> None:
-        self._visits: dict[int, Row] = {}
-        self._minutes: dict[Any, Row] = {}
+        self._visits: dict[tuple[str, int], Row] = {}
+        self._minutes: dict[tuple[str, datetime], Row] = {}
         self.dead: list[bytes] = []
 
     def add(self, step: Step) -> None:
         for output in (output for outputs in step.outputs.values() for output in outputs):
             if output.topic == VISITS_TOPIC.name:
                 for row in decode_rows(output.value, VISITS).to_pylist():
-                    _newest(self._visits, row["visit_id"], row)
+                    _newest(self._visits, (row["store_id"], row["visit_id"]), row)
             elif output.topic == STORE_MINUTES_TOPIC.name:
                 for row in decode_rows(output.value, STORE_MINUTES).to_pylist():
-                    _newest(self._minutes, row["minute"], row)
+                    _newest(self._minutes, (row["store_id"], row["minute"]), row)
             elif output.topic == DEAD_LETTERS.name:
                 self.dead.append(output.value)
 
     def visits(self, *, version: bool = True) -> list[Row]:
         alive = [row for row in self._visits.values() if not row["deleted"]]
-        return _sorted(alive, "first_seen_at", "device_id", version)
+        return _sorted(alive, "first_seen_at", "visit_id", version)
 
     def minutes(self, *, version: bool = True) -> list[Row]:
         counts = ("sensors_live", "present", "entries", "exits", "passers_by")
@@ -152,14 +198,13 @@ class Tables:
 
 def _newest(table: dict[Any, Row], key: Any, row: Row) -> None:
     known = table.get(key)
-    if known is None or known["version"] <= row["version"]:
-        # Two rows of one key and version would be a coin toss in ClickHouse unless they are the same.
-        assert known is None or known["version"] < row["version"] or known == row, f"{known} and {row}"
-        table[key] = row
+    # A lower version would lose in ClickHouse, an equal one would be a coin toss, unless the rows are the same.
+    assert known is None or known["version"] < row["version"] or known == row, f"{known} and then {row}"
+    table[key] = row
 
 
 def _sorted(rows: list[Row], first: str, second: str, version: bool) -> list[Row]:
-    rows = sorted(rows, key=lambda row: (row[first], row[second]))
+    rows = sorted(rows, key=lambda row: (row["store_id"], row[first], row[second]))
     return rows if version else [{k: v for k, v in row.items() if k != "version"} for row in rows]
 
 
