@@ -60,7 +60,7 @@ class LogMessage:
 
 
 def read_all(bootstrap: str, topic: str, begin: Mapping[int, int] | None = None) -> list[LogMessage]:
-    """Every committed message of a topic, or those from an offset of each partition on."""
+    """Every committed message that a topic holds now, or those from an offset of each partition on."""
     begin = begin or {}
     ends = {number: end for number, end in end_offsets(bootstrap, topic).items() if end > begin.get(number, 0)}
     reader = _reader(bootstrap, eof=True)
@@ -71,14 +71,15 @@ def read_all(bootstrap: str, topic: str, begin: Mapping[int, int] | None = None)
             message = reader.poll(_TIMEOUT_S)
             if message is None:
                 raise BrokerUnavailable(f"{topic} stopped before its end")
-            error, partition = message.error(), message.partition() or 0
-            if error is None:
-                headers: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]  # all of ours are bytes
-                found.append(LogMessage(partition, message.offset() or 0, message.key(), message.value(), headers))
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ends.pop(partition, None)
-            else:
+            error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise BrokerUnavailable(str(error))
+            # While somebody writes there is no end of the partition: the end is where it was when we began.
+            if error is None and offset < ends.get(partition, 0):
+                headers: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]  # all of ours are bytes
+                found.append(LogMessage(partition, offset, message.key(), message.value(), headers))
+            if offset + 1 >= ends.get(partition, 0) or error is not None:
+                ends.pop(partition, None)
     finally:
         reader.close()
     return found

@@ -27,8 +27,8 @@ from confluent_kafka.admin import AdminClient
 from footfall_events.errors import BrokerUnavailable, ConfigError
 from footfall_events.topics import CHECKPOINTS, SIGHTINGS
 
-from footfall_streams.fold import Output
 from footfall_streams.state import OFFSET_KEY, Progress, State
+from footfall_streams.step import Output
 
 log = logging.getLogger(__name__)
 

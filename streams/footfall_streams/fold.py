@@ -7,7 +7,7 @@ are published at those cuts, so what is published, and its version, is the same 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from footfall_events.errors import ConfigError, PoisonEvent
 from footfall_events.rows import encode_rows
 from footfall_events.sighting_batches import encode_sightings
 from footfall_events.stores import MAX_SENSORS, ChainConfig
-from footfall_events.topics import DEAD_LETTERS, STORE_MINUTES, VISITS
+from footfall_events.topics import STORE_MINUTES, VISITS
 from numpy.typing import NDArray
 
 from footfall_streams.events import Batch, Message, read_batch
@@ -35,8 +35,9 @@ from footfall_streams.minutes import (
 )
 from footfall_streams.outputs import minute_rows, visit_rows
 from footfall_streams.presences import PRESENCE, PresenceArray, Presences, identity_hash, single_sightings
-from footfall_streams.segments import run_starts
-from footfall_streams.state import HOUR_MS, State, read_json, read_rows, write_json, write_rows
+from footfall_streams.segments import last_of_each, places_of_each
+from footfall_streams.state import HOUR_MS, State, changed_hours, hours_of, read_json, read_rows, write_json
+from footfall_streams.step import Output, Step
 from footfall_streams.store_days import StoreDays
 from footfall_streams.watermark import StoreClock
 
@@ -44,25 +45,6 @@ DAY_MS = 86_400_000
 _STORE_SHIFT = 44
 _EPOCH_SHIFT = 48
 _ROWS_A_MESSAGE = 2000  # keeps a message of visits near 200 kB
-
-
-@dataclass(frozen=True)
-class Output:
-    """One Kafka message to send within the step's transaction."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-@dataclass
-class Step:
-    """What a chunk came to, by partition, and what was counted on the way (`kind` or `kind/reason`)."""
-
-    outputs: dict[int, list[Output]] = field(default_factory=lambda: defaultdict(list))
-    state: dict[int, State] = field(default_factory=lambda: defaultdict(dict))
-    counts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -172,7 +154,7 @@ class StoreJob:
                     raise PoisonEvent("wrong_partition")
                 batches.append(batch)
             except PoisonEvent as poison:
-                _dead_letter(step, message, message.value, poison.reason)
+                step.dead_letter(message, message.value, poison.reason)
         return batches
 
     def _schedule(self, batches: list[Batch], step: Step) -> list[_Taken]:
@@ -234,7 +216,7 @@ class StoreJob:
             if mask.any():
                 rows = piece.batch.rows.filter(pa.array(mask))
                 value = encode_sightings(piece.batch.header, rows)
-                _dead_letter(step, piece.batch.message, value, "beyond_horizon")
+                step.dead_letter(piece.batch.message, value, "beyond_horizon")
 
     def _round(self, pieces: list[_Taken], sightings: PresenceArray, revised: _Revised) -> None:
         """Fold one piece of every store's messages: merge, close, count, publish."""
@@ -255,11 +237,11 @@ class StoreJob:
         add_points(deltas, closed, 1)
         revised.visits.append((closed, self._closed_by(pieces, stores, closed), np.zeros(len(closed), np.uint8)))
         for rows in (fold.before, fold.after, closed):
-            revised.presence_hours.append(_hours(rows["store"], rows["first"]))
+            revised.presence_hours.append(hours_of(rows["store"], rows["first"]))
         changed = [self._hear(pieces), self.minutes.apply(deltas)]
         changed.append(self._publish(pieces, revised))
         for keys in changed:
-            revised.minute_hours.append(_hours(stores_of(keys), starts_ms(keys)))
+            revised.minute_hours.append(hours_of(stores_of(keys), starts_ms(keys)))
 
     def _closed_by(self, pieces: list[_Taken], stores: NDArray[np.int64], closed: PresenceArray) -> NDArray[np.int64]:
         """Offset of the last message that each closed row depends on: its last sighting, or its closing."""
@@ -311,14 +293,14 @@ class StoreJob:
         oldest = (self._watermark - self._horizon_ms - self._gap_ms)[rows["store"]]
         keep = rows["last"] >= oldest
         if not keep.all():
-            revised.presence_hours.append(_hours(rows["store"][~keep], rows["first"][~keep]))
+            revised.presence_hours.append(hours_of(rows["store"][~keep], rows["first"][~keep]))
             self.presences.keep(keep)
         keys = self.minutes.rows["key"]
         # A presence that can still change may have begun a business day before the horizon.
         oldest = (self._watermark - self._horizon_ms - self._gap_ms - DAY_MS - 2 * HOUR_MS)[stores_of(keys)]
         keep = (starts_ms(keys) >= oldest) | (self.minutes.rows["touched"] == 1)
         if not keep.all():
-            revised.minute_hours.append(_hours(stores_of(keys[~keep]), starts_ms(keys[~keep])))
+            revised.minute_hours.append(hours_of(stores_of(keys[~keep]), starts_ms(keys[~keep])))
             self.minutes.keep(keep)
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -336,11 +318,11 @@ class StoreJob:
         rows = np.concatenate([part[0] for part in revised.visits])
         offsets = np.concatenate([part[1] for part in revised.visits])
         deleted = np.concatenate([part[2] for part in revised.visits])
-        net = _last_of_each([rows["key"], rows["store"], rows["device"], rows["epoch"], rows["first"]])
+        net = last_of_each([rows["key"], rows["store"], rows["device"], rows["epoch"], rows["first"]])
         rows, offsets, deleted = rows[net], offsets[net], deleted[net]
         days = self._days.lookup(rows["store"], rows["first"])
         versions = self._versions(rows["store"], offsets)
-        for store, part in _by_store(rows["store"]):
+        for store, part in places_of_each(rows["store"]):
             batch = visit_rows(
                 self._ids[store],
                 rows[part],
@@ -358,12 +340,12 @@ class StoreJob:
             return
         rows = np.concatenate([part[0] for part in revised.minutes])
         offsets = np.concatenate([part[1] for part in revised.minutes])
-        net = _last_of_each([rows["key"]])
+        net = last_of_each([rows["key"]])
         rows, offsets = rows[net], offsets[net]
         stores = stores_of(rows["key"])
         days = self._days.lookup(stores.astype(np.int32), starts_ms(rows["key"]))["day"]
         versions = self._versions(stores, offsets)
-        for store, part in _by_store(stores):
+        for store, part in places_of_each(stores):
             self._emit(
                 step,
                 STORE_MINUTES.name,
@@ -377,55 +359,14 @@ class StoreJob:
             key = f"clock/{self._ids[store]}".encode()
             step.state[int(self._partition[store])][key] = write_json(self._clocks[store].to_state())
         rows = self.presences.rows
-        hours = _hours(rows["store"], rows["first"])
-        self._write_hours("presences", hours, rows, np.unique(np.concatenate(revised.presence_hours)), step)
+        hours = hours_of(rows["store"], rows["first"])
+        self._write_hours("presences", hours, rows, revised.presence_hours, step)
         minutes = self.minutes.rows
-        hours = _hours(stores_of(minutes["key"]), starts_ms(minutes["key"]))
-        self._write_hours("minutes", hours, minutes, np.unique(np.concatenate(revised.minute_hours)), step)
+        hours = hours_of(stores_of(minutes["key"]), starts_ms(minutes["key"]))
+        self._write_hours("minutes", hours, minutes, revised.minute_hours, step)
 
     def _write_hours(
-        self,
-        kind: str,
-        hours: NDArray[np.int64],
-        rows: NDArray[np.void],
-        changed: NDArray[np.int64],
-        step: Step,
+        self, kind: str, hours: NDArray[np.int64], rows: NDArray[np.void], changed: list[NDArray[np.int64]], step: Step
     ) -> None:
-        """Write every changed hour whole; one that has no rows left gets a tombstone."""
-        chosen = np.flatnonzero(np.isin(hours, changed))
-        chosen = chosen[np.argsort(hours[chosen], kind="stable")]
-        low = np.searchsorted(hours[chosen], changed, "left").tolist()
-        high = np.searchsorted(hours[chosen], changed, "right").tolist()
-        for code, start, end in zip(changed.tolist(), low, high, strict=True):
-            store, hour = code >> 32, code & 0xFFFFFFFF
-            value = write_rows(rows[chosen[start:end]]) if end > start else None
+        for store, hour, value in changed_hours(hours, rows, np.unique(np.concatenate(changed))):
             step.state[int(self._partition[store])][f"{kind}/{self._ids[store]}/{hour}".encode()] = value
-
-
-def _dead_letter(step: Step, message: Message, value: bytes, reason: str) -> None:
-    headers = (
-        ("reason", reason.encode()),
-        ("topic", b"sightings.v1"),
-        ("partition", str(message.partition).encode()),
-        ("offset", str(message.offset).encode()),
-    )
-    step.outputs[message.partition].append(Output(DEAD_LETTERS.name, message.key, value, headers))
-    step.counts[f"dead_letters/{reason}"] += 1
-
-
-def _hours(store: NDArray[np.int64], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (store.astype(np.int64) << 32) | (instant_ms // HOUR_MS)
-
-
-def _by_store(stores: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
-    """Each store with the places of its rows."""
-    order = np.argsort(stores, kind="stable")
-    unique, heads = np.unique(stores[order], return_index=True)
-    return list(zip(unique.tolist(), np.split(order, heads[1:]), strict=False)) if len(unique) else []
-
-
-def _last_of_each(keys: list[NDArray[np.generic]]) -> NDArray[np.int64]:
-    """Places of the last row of each distinct key, ascending."""
-    order = np.lexsort(keys)
-    starts = run_starts((key[order] for key in keys), len(order))
-    return np.sort(order[np.append(starts[1:], True)[: len(order)]])

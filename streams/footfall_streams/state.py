@@ -11,7 +11,7 @@ A step writes the keys that it changed; one that became empty gets a tombstone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 FORMAT = 1
 HOUR_MS = 3_600_000
 OFFSET_KEY = b"offset"
+_STORE_SHIFT, _HOUR_MASK = 32, 0xFFFFFFFF
 
 State = dict[bytes, bytes | None]
 """Changed or restored entries by key; None is a tombstone."""
@@ -66,6 +67,27 @@ def read_rows(value: bytes, dtype: np.dtype[np.void]) -> NDArray[np.void]:
     """Rows that `write_rows` wrote; raises ConfigError if a newer release wrote them."""
     _check_format(value[0])
     return np.frombuffer(value, dtype, offset=1).copy()
+
+
+def hours_of(store: NDArray[np.int64], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each store and hour since 1970 as one number."""
+    return (store.astype(np.int64) << _STORE_SHIFT) | (instant_ms // HOUR_MS)
+
+
+def changed_hours(
+    hours: NDArray[np.int64], rows: NDArray[np.void], changed: NDArray[np.int64]
+) -> Iterator[tuple[int, int, bytes | None]]:
+    """Store, hour and bytes of every changed hour, whole; a tombstone for one that has no rows left.
+
+    `hours` says to which store and hour each row belongs; `changed` is ascending, without repetition.
+    """
+    chosen = np.flatnonzero(np.isin(hours, changed))
+    chosen = chosen[np.argsort(hours[chosen], kind="stable")]
+    low = np.searchsorted(hours[chosen], changed, "left").tolist()
+    high = np.searchsorted(hours[chosen], changed, "right").tolist()
+    for code, start, end in zip(changed.tolist(), low, high, strict=True):
+        value = write_rows(rows[chosen[start:end]]) if end > start else None
+        yield code >> _STORE_SHIFT, code & _HOUR_MASK, value
 
 
 def _check_format(found: object) -> None:

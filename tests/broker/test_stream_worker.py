@@ -17,7 +17,7 @@ from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.main import footfall, main
 from footfall_cli.topics import apply_topics
 from footfall_events.topics import DEAD_LETTERS, SIGHTINGS, STORE_MINUTES, VISITS
-from footfall_streams.fold import Output, Step
+from footfall_streams.step import Output, Step
 
 from tests.property.worlds import Tables, messages, run, world
 

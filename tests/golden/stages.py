@@ -14,7 +14,8 @@ from footfall_events.sighting_batches import decode_sightings, encode_sightings
 from footfall_events.stores import ChainConfig
 from footfall_events.topics import SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, VISITS
 from footfall_streams.events import Message
-from footfall_streams.fold import Step, StoreJob
+from footfall_streams.fold import StoreJob
+from footfall_streams.step import Step
 
 from tests.unit.collector_runs import run_blocks
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from footfall_events.rows import decode_rows
 from footfall_events.schemas import VISITS
-from footfall_streams.fold import Output, Step, StoreJob
+from footfall_streams.fold import StoreJob
+from footfall_streams.step import Output, Step
 
 from tests.golden import story
 from tests.golden.decoded import decoded

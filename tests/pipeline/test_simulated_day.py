@@ -65,14 +65,14 @@ def _until_processed(stack: Stack, messages: int) -> None:
 def test_a_killed_worker_sink_and_broker_change_no_row(
     chain: SimulatedChain, key_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Small steps and blocks, so that every kill comes between some of them.
-    for name, value in (("CHUNK_MESSAGES", "8"), ("SINK_ROWS", "50"), ("SESSION_TIMEOUT_S", "6")):
+    # Small steps and inserts, so that every kill comes between some of them.
+    for name, value in (("CHUNK_MESSAGES", "4"), ("SINK_ROWS", "50"), ("SESSION_TIMEOUT_S", "6")):
         monkeypatch.setenv(f"FOOTFALL_{name}", value)
     with running(chain.config, Console(stderr=True), directory=tmp_path) as stack:
         _collect(stack, chain, key_file)
-        _until_processed(stack, 200)
+        _until_processed(stack, 100)
         stack.worker.kill()
-        _until_processed(stack, 600)
+        _until_processed(stack, 400)
         stack.sink.kill()
         stack.kafka.kill()
         stack.kafka.start()

@@ -12,7 +12,8 @@ from footfall_events.schemas import STORE_MINUTES, VISITS
 from footfall_events.topics import STORE_MINUTES as STORE_MINUTES_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_streams.events import Message
-from footfall_streams.fold import Step, StoreJob
+from footfall_streams.fold import StoreJob
+from footfall_streams.step import Step
 
 from tests.property.worlds import Row, Tables, World
 

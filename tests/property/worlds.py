@@ -18,7 +18,8 @@ from footfall_events.topics import DEAD_LETTERS
 from footfall_events.topics import STORE_MINUTES as STORE_MINUTES_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_streams.events import Message
-from footfall_streams.fold import Step, StoreJob
+from footfall_streams.fold import StoreJob
+from footfall_streams.step import Step
 
 Row = dict[str, Any]
 START_MS = 1_767_571_200_000 + 3 * 3_600_000  # 2026-01-05 03:00 UTC, an hour before the cut-over

@@ -17,8 +17,9 @@ from footfall_events.topics import DEAD_LETTERS
 from footfall_events.topics import STORE_MINUTES as STORE_MINUTES_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_streams.events import Message
-from footfall_streams.fold import Output, Step, StoreJob
+from footfall_streams.fold import StoreJob
 from footfall_streams.state import write_json
+from footfall_streams.step import Output, Step
 
 NOON = 1_767_614_400_000  # 2026-01-05 12:00 UTC
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
