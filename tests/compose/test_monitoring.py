@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -45,8 +44,6 @@ SILENT = {
 @pytest.fixture
 def promtool() -> Callable[..., str]:
     """Runs promtool; what it printed. Fails unless it ends with 0."""
-    if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed")
 
     def run(*arguments: str, given: str = "") -> str:
         done = subprocess.run(["promtool", *arguments], input=given, capture_output=True, text=True, check=False)
@@ -131,6 +128,7 @@ def test_promtool_accepts_every_query_of_the_dashboards(promtool: Callable[..., 
 
 
 @pytest.mark.broker
+@pytest.mark.radio
 @pytest.mark.prometheus
 @pytest.mark.parametrize("name", ["collector", "stream", "sink"])
 def test_promtool_accepts_the_metrics_of_a_stage(
@@ -187,8 +185,6 @@ def prometheus(
     composed: dict[str, Service], place: Place, stages: dict[str, Running], tmp_path: Path
 ) -> Iterator[Prometheus]:
     """A server that asks the running stages; ended by SIGTERM it leaves with 0."""
-    if not shutil.which("prometheus"):
-        pytest.skip("prometheus is not installed")
     server = Prometheus(composed["prometheus"], place, tmp_path)
     server.child.start()
     try:
@@ -200,6 +196,7 @@ def prometheus(
 
 
 @pytest.mark.broker
+@pytest.mark.radio
 @pytest.mark.prometheus
 def test_prometheus_reaches_every_stage_and_the_panels_show_something(
     prometheus: Prometheus, radio: VirtualRadio

@@ -19,7 +19,7 @@ from tests.compose.plain_processes import Place, Running, wait_until
 from tests.pipeline.virtual_radio import VirtualRadio
 from tests.unit.collector_runs import pcap, probe
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.radio]
 
 FRAMES = [probe(f"00:1c:b3:00:00:{n:02x}", -50 - n) for n in range(20)]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from footfall_events.schemas import SENSOR_MINUTES
 
-from tests.captures import BRNO, TCPDUMP, needs_captures
+from tests.captures import BRNO, TCPDUMP
 from tests.oracle.clocks import heartbeat_clocks
 from tests.oracle.frames import decide, read_frames
 from tests.oracle.pseudonyms import pseudonyms
@@ -30,7 +30,7 @@ from tests.unit.collector_runs import (
     session,
 )
 
-pytestmark = [needs_captures, pytest.mark.captures, pytest.mark.tshark]
+pytestmark = [pytest.mark.captures, pytest.mark.tshark]
 
 
 def _ids(path: Path) -> str:

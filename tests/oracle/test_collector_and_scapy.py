@@ -13,10 +13,10 @@ from footfall_collectors.sources.unreadable import UnreadableCapture
 from footfall_events.stores import parse_chain
 from scapy.layers.dot11 import Dot11, Dot11FCS, RadioTap
 
-from tests.captures import BRNO, TCPDUMP, needs_captures
+from tests.captures import BRNO, TCPDUMP
 from tests.unit.collector_runs import STORE
 
-pytestmark = [needs_captures, pytest.mark.captures]
+pytestmark = pytest.mark.captures
 
 MOST_FRAMES = 700
 """Scapy takes about a millisecond a frame: of a large file every n-th is compared."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.captures import BRNO, TCPDUMP
 from tests.oracle.frames import (
     UnsupportedCaptureError,
     decide,
@@ -18,10 +18,8 @@ from tests.oracle.frames import (
 )
 from tests.oracle.store_settings import Row
 
-needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
-pytestmark = [pytest.mark.tshark, needs_tshark]
+pytestmark = pytest.mark.tshark
 
-CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 ANY = "ff:ff:ff:ff:ff:ff"
 PHONE, GUEST, GROUP = "00:1b:2f:00:00:02", "02:00:00:00:00:02", "01:00:00:00:00:02"
 OWN, AP = "00:1b:2f:00:00:aa", "00:1b:2f:00:00:bb"
@@ -141,17 +139,15 @@ def test_the_presence_word_of_another_namespace_is_not_read() -> None:
 
 
 @pytest.mark.captures
-@pytest.mark.skipif(not CAPTURES.is_dir(), reason="../shared/captures is absent")
 def test_the_real_captures_have_the_frames_their_readme_names() -> None:
-    counts = Counter({path.stem: len(read_frames(path)) for path in (CAPTURES / "brno_sc661").glob("*.pcap")})
+    counts = Counter({path.stem: len(read_frames(path)) for path in BRNO})
     assert sorted(counts.values()) == [3139, 15180, 16704, 18900, 19992]
     assert sum(counts.values()) == 73_915
 
 
 @pytest.mark.captures
-@pytest.mark.skipif(not CAPTURES.is_dir(), reason="../shared/captures is absent")
 def test_every_malformed_capture_gets_an_outcome_for_each_frame() -> None:
-    for path in sorted((CAPTURES / "tcpdump_tests").glob("*.pcap")):
+    for path in TCPDUMP:
         decisions = decide(read_frames(path), {"id": "s"})
         assert decisions, path.name
         assert all(one["outcome"] in ("rejected", "ignored", "counted") for one in decisions)

@@ -11,7 +11,7 @@ import pytest
 from chdb.session import Session
 from footfall_cli.main import footfall
 
-from tests.captures import BRNO, needs_captures
+from tests.captures import BRNO
 from tests.pipeline.tables import (
     SENSOR_MINUTES,
     STORE_MINUTES,
@@ -29,7 +29,6 @@ def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@needs_captures
 @pytest.mark.captures
 @pytest.mark.tshark
 @pytest.mark.broker
@@ -82,7 +81,6 @@ def test_bad_input_is_refused_with_every_problem_before_anything_starts(
         assert word in line
 
 
-@needs_captures
 @pytest.mark.captures
 @pytest.mark.broker
 def test_a_truncated_capture_gives_what_was_readable_a_warning_and_exit_1(tmp_path: Path) -> None:
