@@ -80,7 +80,8 @@ class EmbeddedKafka:
         raise TimeoutError(f"Kafka did not start:\n{self.child.tail()}")
 
     def _format(self) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        # Kafka's own ids never begin with a dash either: its tools would take them for an option.
+        cluster = "F" + urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()[1:]
         command = [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster]
         command += ["-c", str(self._properties), "--standalone"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
