@@ -41,9 +41,12 @@ class StoreRun:
             yield self.sessions[last].final(max(ends.values()))
 
     def _file(self, sensor_id: str, path: Path, ends: dict[str, int]) -> Iterator[Output]:
-        session = self.session(sensor_id, boot_id(path, repr(self._batching)))
-        with path.open("rb") as file:
-            yield from self._blocks(session, file, str(path), ends, sensor_id)
+        try:
+            session = self.session(sensor_id, boot_id(path, repr(self._batching)))
+            with path.open("rb") as file:
+                yield from self._blocks(session, file, str(path), ends, sensor_id)
+        except OSError as error:
+            self.warnings.append(f"{path}: cannot be read: {error.strerror}")
 
     def stream(self, sensor_id: str, boot: str, file: BinaryIO) -> Iterator[Output]:
         """A capture that arrives on a pipe; its store stays open, as more may come."""

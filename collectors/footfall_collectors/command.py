@@ -57,6 +57,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if args.stdin:
         values["FOOTFALL_STDIN"] = "true"
     settings = CollectorSettings.from_mapping(values, args.pcap, throwaway=args.throwaway_key)
+    if args.report and not args.report.parent.is_dir():
+        raise ConfigError([f"--report {args.report}: there is no directory {args.report.parent}"])
     privacy = settings.chain.privacy
     key = load_key(settings.key_file, privacy) if settings.key_file else throwaway_key(0)
     registry = CollectorRegistry()

@@ -7,6 +7,7 @@ whose key is gone cannot be named any more; it is dropped and counted.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tomllib
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from footfall_events.stores import PrivacyPolicy
 from numpy.typing import NDArray
 
 _KEY_BYTES = 32
+_KEY = re.compile(rf"[0-9a-f]{{{2 * _KEY_BYTES}}}")
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ def load_key(path: Path, privacy: PrivacyPolicy) -> EpochKey:
     for name in ("policy", "scope", "days"):
         if document.get(name) != getattr(privacy, name):
             problems.append(f"{path}: made for {name} {document.get(name)!r}, configured is {getattr(privacy, name)!r}")
-    key, epoch = document.get("key"), document.get("epoch")
-    if not isinstance(epoch, int) or not isinstance(key, str) or len(key) != 2 * _KEY_BYTES:
+    key, epoch = str(document.get("key")), document.get("epoch")
+    if type(epoch) is not int or not 0 <= epoch < 2**32 or not _KEY.fullmatch(key):
         problems.append(f"{path}: epoch or key is missing or damaged")
     if problems:
         raise ConfigError(problems)
-    return EpochKey(int(document["epoch"]), bytes.fromhex(document["key"]))
+    return EpochKey(int(document["epoch"]), bytes.fromhex(key))
 
 
 def throwaway_key(epoch: int) -> EpochKey:

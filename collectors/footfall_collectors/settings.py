@@ -103,7 +103,7 @@ def _captures(pcaps: Sequence[str], problems: list[str]) -> dict[str, Path]:
         path = Path(rest) if separator else Path(text)
         sensor = name if separator else path.stem
         if not path.is_file():
-            problems.append(f"{path}: no such file")
+            problems.append(f"{path}: is a directory" if path.is_dir() else f"{path}: no such file")
         if sensor in captures:
             problems.append(f"two captures are sensor {sensor!r}: name them SENSOR=FILE")
         captures[sensor] = path

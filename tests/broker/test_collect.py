@@ -149,3 +149,11 @@ def test_a_key_that_is_not_there_is_asked_for(tmp_path: Path, options: list[str]
     done = collect(*options, "--pcap", tmp_path / "a.pcap", "--bootstrap", "127.0.0.1:9", "--metrics-port", "0")
     assert done.returncode == 2
     assert "footfall keys init" in done.stderr
+
+
+def test_a_report_that_could_not_be_written_is_refused_at_once(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "a.pcap").write_bytes(pcap(FRAMES))
+    report = tmp_path / "none" / "report.json"
+    done = collect(*options, "--pcap", tmp_path / "a.pcap", "--bootstrap", "127.0.0.1:9", "--report", report)
+    assert done.returncode == 2
+    assert "there is no directory" in done.stderr

@@ -103,3 +103,25 @@ def test_a_key_file_is_private_never_overwritten_and_bound_to_its_policy(tmp_pat
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="others can read it"):
         load_key(path, daily)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([f'key = "{"ab" * 32}"'], id="no epoch"),
+        pytest.param(["epoch = 1"], id="no key"),
+        pytest.param(["epoch = -1", f'key = "{"ab" * 32}"'], id="an epoch before 1970"),
+        pytest.param(["epoch = true", f'key = "{"ab" * 32}"'], id="a truth for an epoch"),
+        pytest.param(['epoch = "1"', f'key = "{"ab" * 32}"'], id="a text for an epoch"),
+        pytest.param(["epoch = 1", f'key = "{"ab" * 31}"'], id="a key too short"),
+        pytest.param(["epoch = 1", f'key = "{"xy" * 32}"'], id="a key that is not hexadecimal"),
+        pytest.param(["epoch = 1", "key = 5"], id="a number for a key"),
+    ],
+)
+def test_a_damaged_key_file_is_refused_without_its_key(tmp_path: Path, lines: list[str]) -> None:
+    path = tmp_path / "key.toml"
+    path.write_text("\n".join(['policy = "daily"', 'scope = "store"', "days = 1", *lines]))
+    path.chmod(0o600)
+    with pytest.raises(ConfigError) as caught:
+        load_key(path, PrivacyPolicy())
+    assert caught.value.problems == [f"{path}: epoch or key is missing or damaged"]
