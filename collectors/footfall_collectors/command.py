@@ -69,8 +69,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise ConfigError([f"metrics port {settings.metrics_port}: {error.strerror}"]) from error
     store_run = StoreRun(settings.store, privacy, key, settings.batching)
     sent: Counter[str] = Counter()
-    publisher = Publisher(settings.bootstrap, metrics)
     stop = Event()
+    publisher = Publisher(settings.bootstrap, metrics, stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     for output in _outputs(settings, store_run, stop, args.duration_s):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 from confluent_kafka import KafkaError, Message, Producer
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.rows import encode_rows
@@ -11,14 +13,16 @@ from footfall_events.topics import SENSOR_MINUTES, SIGHTINGS
 from footfall_collectors.metrics import CollectorMetrics
 from footfall_collectors.session import Output
 
-_FLUSH_S = 60.0
+_FLUSH_S, _FLUSH_AFTER_SIGNAL_S = 60.0, 15.0
+_SLICE_S = 0.5  # a signal is noticed between two waits only
 
 
 class Publisher:
     """One idempotent producer. A batch that Kafka does not confirm ends the run: nothing may follow a hole."""
 
-    def __init__(self, bootstrap: str, metrics: CollectorMetrics) -> None:
+    def __init__(self, bootstrap: str, metrics: CollectorMetrics, stop: Event) -> None:
         self._metrics = metrics
+        self._stop = stop
         self._failure: KafkaError | None = None
         self._producer = Producer(
             {
@@ -44,16 +48,22 @@ class Publisher:
                 break
             except BufferError:
                 self._producer.poll(0.5)
+                self._judge()
+                if self._stop.is_set():
+                    raise BrokerUnavailable("ended by a signal while Kafka took no batches") from None
         self._metrics.sent.labels(topic).inc()
         self._producer.poll(0)
         self._judge()
 
     def finish(self) -> None:
-        """Wait for the report of everything sent."""
-        left = self._producer.flush(_FLUSH_S)
+        """Wait for the report of everything sent; after a signal not for long."""
+        waited_s = 0.0
+        while left := self._producer.flush(_SLICE_S):
+            self._judge()
+            waited_s += _SLICE_S
+            if waited_s >= (_FLUSH_AFTER_SIGNAL_S if self._stop.is_set() else _FLUSH_S):
+                raise BrokerUnavailable(f"{left} messages are not confirmed after {waited_s:.0f} s")
         self._judge()
-        if left:
-            raise BrokerUnavailable(f"{left} messages are not confirmed after {_FLUSH_S:.0f} s")
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
         topic = message.topic() or ""
