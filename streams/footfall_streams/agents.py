@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, Protocol
 
@@ -15,7 +15,7 @@ from faust.types import TP
 from footfall_events.errors import ConfigError
 from footfall_events.topics import SIGHTINGS
 
-from footfall_streams.checkpoint import PartitionLog
+from footfall_streams.checkpoint import LogFacts, PartitionLog, describe_log
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
@@ -43,11 +43,12 @@ class SightingsAgent:
     """Owns the assigned partitions' logs and the job's state; `lock` keeps steps and rebalances apart."""
 
     def __init__(
-        self, app: faust.App, job: StoreJob, open_log: Callable[[int], PartitionLog], metrics: StreamMetrics
+        self, app: faust.App, job: StoreJob, client: Mapping[str, str], facts: LogFacts, metrics: StreamMetrics
     ) -> None:
         self._app = app
         self._job = job
-        self._open_log = open_log
+        self._client = client
+        self._facts = facts
         self._metrics = metrics
         self._logs: dict[int, PartitionLog] = {}
         self._lock = asyncio.Lock()
@@ -62,7 +63,7 @@ class SightingsAgent:
                 )
                 self._job.release_all()
                 self._logs = {}
-                opened = await asyncio.gather(*(self._in_thread(self._open_log, number) for number in partitions))
+                opened = await self._open_logs(partitions)
                 for partition_log in opened:
                     self._job.restore(partition_log.partition, partition_log.progress.log_epoch, partition_log.state)
                     partition_log.state = {}
@@ -75,6 +76,16 @@ class SightingsAgent:
                 self._metrics.presences.set(len(self._job.presences))
             except Exception as error:
                 _end_process("could not take over the assigned partitions", error)
+
+    async def _open_logs(self, partitions: Sequence[int]) -> list[PartitionLog]:
+        if not partitions:
+            return []
+        # The topic may have been made anew since the last time, with the same name and fewer messages.
+        facts = await self._in_thread(describe_log, self._client)
+        if facts.partitions != self._facts.partitions:
+            raise ConfigError([f"{SIGHTINGS.name} had {self._facts.partitions} partitions and has {facts.partitions}"])
+        opening = (self._in_thread(PartitionLog, self._client, number, facts) for number in partitions)
+        return list(await asyncio.gather(*opening))
 
     async def run(self, stream: Any, chunk_messages: int, within_s: float) -> None:
         """Step by step, for as long as Faust runs."""
@@ -116,6 +127,7 @@ class SightingsAgent:
     async def _guard(self, events: Sequence[_Event]) -> tuple[list[Message], dict[int, int]]:
         """Messages to fold, in order, and the next offset of each partition after them."""
         ends: dict[int, int] = {}
+        repeating: set[int] = set()
         chunk = []
         for event in events:
             message = event.message
@@ -123,6 +135,7 @@ class SightingsAgent:
             expected = ends.get(message.partition, partition_log.progress.next_offset)
             if message.offset < expected:
                 self._metrics.stale_messages.labels("already_done").inc()
+                repeating.add(message.partition)
                 continue
             if message.offset > expected:
                 in_log = await self._in_thread(partition_log.next_in_log, expected)
@@ -133,6 +146,8 @@ class SightingsAgent:
             ends[message.partition] = message.offset + 1
             appended_ms = round(message.timestamp * 1000)
             chunk.append(Message(message.partition, message.offset, message.key, message.value or b"", appended_ms))
+        for number in repeating:
+            await self._in_thread(self._logs[number].refuse_another_log)
         return chunk, ends
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:

@@ -14,7 +14,7 @@ from footfall_events.topics import CHECKPOINTS, SIGHTINGS
 from prometheus_client import CollectorRegistry
 
 from footfall_streams.agents import SightingsAgent
-from footfall_streams.checkpoint import PartitionLog, describe_log
+from footfall_streams.checkpoint import describe_log
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
 from footfall_streams.settings import StreamSettings
@@ -41,13 +41,16 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         stream_buffer_maxsize=64,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
+        # A broker that has just started may not list the topics yet: a group that is assigned nothing for that reason
+        # is assigned anew when the topics are seen, which by default is only after five minutes.
+        consumer_metadata_max_age_ms=10_000,
         producer_max_request_size=int(CHECKPOINTS.config["max.message.bytes"]),
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 6,
     )
     job = StoreJob(chain, lambda key: (murmur2(key) & 0x7FFFFFFF) % facts.partitions)
     metrics = StreamMetrics(registry)
-    agent = SightingsAgent(app, job, lambda number: PartitionLog(settings.kafka(), number, facts), metrics)
+    agent = SightingsAgent(app, job, settings.kafka(), facts, metrics)
     app.on_rebalance_complete.connect(agent.own)
 
     @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)

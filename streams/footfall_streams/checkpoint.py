@@ -18,12 +18,13 @@ brings them together. This module does 1, 2, 5 and the question of 3; agents.py 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[attr-defined]  # not in its stubs
 from footfall_events.errors import BrokerUnavailable, ConfigError
 from footfall_events.topics import CHECKPOINTS, SIGHTINGS
 
@@ -33,6 +34,8 @@ from footfall_streams.step import Output
 log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 30.0
+# A broker that has just started may not know its topics yet.
+_SETTLE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,29 @@ class LogFacts:
 def describe_log(client: Mapping[str, str]) -> LogFacts:
     """Ask the broker; raises BrokerUnavailable, or ConfigError if a topic is missing or they differ in partitions."""
     admin = AdminClient(dict(client))
-    names = [SIGHTINGS.name, CHECKPOINTS.name]
-    found, problems = {}, []
-    for name, future in admin.describe_topics(TopicCollection(names), request_timeout=10).items():
-        try:
-            found[name] = future.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise BrokerUnavailable(str(error)) from error
-            problems.append(f"topic {name} does not exist: run `footfall topics apply`")
+    deadline = time.monotonic() + _SETTLE_S
+    names = (SIGHTINGS.name, CHECKPOINTS.name)
+    while len(found := _topics(admin, names)) < len(names) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    problems = [f"topic {name} does not exist: run `footfall topics apply`" for name in names if name not in found]
     counts = {len(topic.partitions) for topic in found.values()}
     if not problems and len(counts) != 1:
         problems.append(f"{' and '.join(names)} must have the same number of partitions")
     if problems:
         raise ConfigError(problems)
     return LogFacts(str(found[SIGHTINGS.name].topic_id), counts.pop())
+
+
+def _topics(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicDescription]:
+    """The broker's description of those topics that it knows."""
+    found = {}
+    for name, future in admin.describe_topics(TopicCollection(list(names)), request_timeout=10).items():
+        try:
+            found[name] = future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise BrokerUnavailable(str(error)) from error
+    return found
 
 
 class PartitionLog:
@@ -123,6 +134,14 @@ class PartitionLog:
         progress = Progress.from_bytes(written)
         if forget:
             return Progress(low, progress.log_epoch + 1, facts.topic_id)
+        self._refuse_another(progress, facts, high)
+        return progress
+
+    def refuse_another_log(self) -> None:
+        """Raise ConfigError if the topic was recreated or truncated since it was owned: old offsets came again."""
+        self._refuse_another(self.progress, describe_log(self._client), self._bounds()[1])
+
+    def _refuse_another(self, progress: Progress, facts: LogFacts, high: int) -> None:
         if progress.topic_id != facts.topic_id or progress.next_offset > high:
             raise ConfigError(
                 [
@@ -130,7 +149,6 @@ class PartitionLog:
                     "run `footfall topics reset-state` to forget the state and start a new log epoch"
                 ]
             )
-        return progress
 
     def _bounds(self) -> tuple[int, int]:
         consumer = self._consumer({})

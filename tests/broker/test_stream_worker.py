@@ -52,8 +52,10 @@ class Worker:
 @contextmanager
 def worker_on(directory: Path, kafka: EmbeddedKafka) -> Iterator[Worker]:
     worker = Worker(directory, kafka.bootstrap)
-    yield worker
-    worker.child.stop()
+    try:
+        yield worker
+    finally:
+        worker.child.stop()
     assert worker.child.exit_code() == 0, worker.child.tail()
 
 
@@ -140,6 +142,23 @@ def test_a_topic_made_anew_is_refused_until_its_state_is_reset(tmp_path: Path, k
     for wanted in run(new).visits():
         # The second log epoch's rows outrank every row of the first.
         assert rows[wanted["visit_id"]] == {**wanted, "version": (1 << 48) | wanted["version"]}
+
+
+def test_a_topic_made_anew_under_a_running_worker_stops_it(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    apply_topics(kafka.bootstrap, partitions=2)
+    log = messages(world(Random(9)))
+    send(kafka.bootstrap, [message.value for message in log])
+    worker = Worker(tmp_path, kafka.bootstrap)
+    try:
+        wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
+        recreate(kafka.bootstrap)
+        # As many as before: by their offsets alone they would pass for done already.
+        send(kafka.bootstrap, [message.value for message in log])
+        assert worker.child.process is not None
+        assert worker.child.process.wait(60) == 2
+    finally:
+        worker.child.stop()
+    assert "footfall topics reset-state" in worker.child.tail()
 
 
 def recreate(bootstrap: str) -> None:
