@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import faust
@@ -43,13 +44,20 @@ class SightingsAgent:
     """Owns the assigned partitions' logs and the job's state; `lock` keeps steps and rebalances apart."""
 
     def __init__(
-        self, app: faust.App, job: StoreJob, client: Mapping[str, str], facts: LogFacts, metrics: StreamMetrics
+        self,
+        app: faust.App,
+        job: StoreJob,
+        client: Mapping[str, str],
+        facts: LogFacts,
+        metrics: StreamMetrics,
+        pass_by: Callable[[str], None],
     ) -> None:
         self._app = app
         self._job = job
         self._client = client
         self._facts = facts
         self._metrics = metrics
+        self._pass_by = pass_by
         self._logs: dict[int, PartitionLog] = {}
         self._lock = asyncio.Lock()
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="partition")
@@ -68,6 +76,7 @@ class SightingsAgent:
                     self._job.restore(partition_log.partition, partition_log.progress.log_epoch, partition_log.state)
                     partition_log.state = {}
                     self._logs[partition_log.partition] = partition_log
+                self._pass_by("restored")
                 # Faust seeks to the committed offset right after this: make that the one the state stands at.
                 offsets = {TP(SIGHTINGS.name, n): entry.progress.next_offset for n, entry in self._logs.items()}
                 if offsets:
@@ -84,8 +93,8 @@ class SightingsAgent:
         facts = await self._in_thread(describe_log, self._client)
         if facts.partitions != self._facts.partitions:
             raise ConfigError([f"{SIGHTINGS.name} had {self._facts.partitions} partitions and has {facts.partitions}"])
-        opening = (self._in_thread(PartitionLog, self._client, number, facts) for number in partitions)
-        return list(await asyncio.gather(*opening))
+        open_log = partial(PartitionLog, self._client, facts=facts, pass_by=self._pass_by)
+        return list(await asyncio.gather(*(self._in_thread(open_log, number) for number in partitions)))
 
     async def run(self, stream: Any, chunk_messages: int, within_s: float) -> None:
         """Step by step, for as long as Faust runs."""
@@ -99,7 +108,9 @@ class SightingsAgent:
     async def _step(self, events: Sequence[_Event]) -> None:
         current = [event for event in events if self._is_current(event)]
         chunk, ends = await self._guard(current)
+        self._pass_by("guarded")
         step = self._job.take(chunk)
+        self._pass_by("folded")
         started = time.monotonic()
         await asyncio.gather(
             *(
@@ -116,6 +127,7 @@ class SightingsAgent:
             self._metrics.watermark.labels(store_id).set(watermark_ms / 1000)
         for event in events:
             event.ack()
+        self._pass_by("acknowledged")
 
     def _is_current(self, event: _Event) -> bool:
         message = event.message
@@ -145,7 +157,11 @@ class SightingsAgent:
                 self._metrics.log_holes.inc(in_log - expected)
             ends[message.partition] = message.offset + 1
             appended_ms = round(message.timestamp * 1000)
-            chunk.append(Message(message.partition, message.offset, message.key, message.value or b"", appended_ms))
+            quarantined = partition_log.is_quarantined(message.offset)
+            value = message.value or b""
+            chunk.append(
+                Message(message.partition, message.offset, message.key, value, appended_ms, quarantined=quarantined)
+            )
         for number in repeating:
             await self._in_thread(self._logs[number].refuse_another_log)
         return chunk, ends

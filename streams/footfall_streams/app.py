@@ -50,7 +50,7 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
     )
     job = StoreJob(chain, lambda key: (murmur2(key) & 0x7FFFFFFF) % facts.partitions)
     metrics = StreamMetrics(registry)
-    agent = SightingsAgent(app, job, settings.kafka(), facts, metrics)
+    agent = SightingsAgent(app, job, settings.kafka(), facts, metrics, settings.fail_points)
     app.on_rebalance_complete.connect(agent.own)
 
     @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicCollection
@@ -28,6 +28,7 @@ from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[
 from footfall_events.errors import BrokerUnavailable, ConfigError
 from footfall_events.topics import CHECKPOINTS, SIGHTINGS
 
+from footfall_streams.fail_points import NONE_ARMED
 from footfall_streams.state import OFFSET_KEY, Progress, State
 from footfall_streams.step import Output
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
 # A broker that has just started may not know its topics yet.
 _SETTLE_S = 5.0
+_QUARANTINE = b"quarantine/"
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,19 @@ class PartitionLog:
     Everything here blocks; callers use a thread per partition. `progress` is what the last commit wrote.
     """
 
-    def __init__(self, client: Mapping[str, str], partition: int, facts: LogFacts, *, forget: bool = False) -> None:
+    def __init__(
+        self,
+        client: Mapping[str, str],
+        partition: int,
+        facts: LogFacts,
+        *,
+        forget: bool = False,
+        pass_by: Callable[[str], None] = NONE_ARMED,
+    ) -> None:
         """Own and restore; with `forget`, stand at the log's start in the next log epoch, whatever the log is."""
         self.partition = partition
         self._client = dict(client)
+        self._pass_by = pass_by
         self._producer = Producer(
             {
                 **client,
@@ -97,8 +108,10 @@ class PartitionLog:
             }
         )
         self._producer.init_transactions(_TIMEOUT_S)
+        pass_by("owned")
         self.state = self._read_checkpoints()
         self.progress = self._progress(facts, forget)
+        self._quarantined = {key for key in self.state if key.startswith(_QUARANTINE)}
 
     def _read_checkpoints(self) -> State:
         """Newest entry of every key, to the end of the partition."""
@@ -179,17 +192,41 @@ class PartitionLog:
         finally:
             consumer.close()
 
+    def is_quarantined(self, offset: int) -> bool:
+        """Whether an operator wants this message dead-lettered unread."""
+        return _quarantine_key(offset) in self._quarantined
+
     def commit(self, outputs: Sequence[Output], state: State, next_offset: int) -> None:
         """Write one step atomically. Any exception means: end the process, nothing of it may be taken for done."""
         progress = Progress(next_offset, self.progress.log_epoch, self.progress.topic_id)
+        passed = {key for key in self._quarantined if key < _quarantine_key(next_offset)}
         self._producer.begin_transaction()
         for output in outputs:
             self._produce(output.topic, output.key, output.value, output.headers)
-        for key, value in state.items():
+        self._pass_by("produced")
+        for key, value in {**state, **dict.fromkeys(passed)}.items():
             self._produce(CHECKPOINTS.name, key, value, (), self.partition)
         self._produce(CHECKPOINTS.name, OFFSET_KEY, progress.to_bytes(), (), self.partition)
+        self._pass_by("written")
         self._producer.commit_transaction(_TIMEOUT_S)
+        self._pass_by("committed")
         self.progress = progress
+        self._quarantined -= passed
+
+    def quarantine(self, offset: int) -> None:
+        """Have a message that is not processed yet dead-lettered unread by whoever owns the partition next.
+
+        Raises ConfigError for one that is done already or that the log does not hold.
+        """
+        high = self._bounds()[1]
+        if not self.progress.next_offset <= offset < high:
+            raise ConfigError(
+                [
+                    f"{SIGHTINGS.name}[{self.partition}] waits with offsets {self.progress.next_offset} to {high - 1}: "
+                    f"{offset} is not among them"
+                ]
+            )
+        self.commit([], {_quarantine_key(offset): b"1"}, self.progress.next_offset)
 
     def _produce(
         self,
@@ -205,6 +242,10 @@ class PartitionLog:
                 return
             except BufferError:
                 self._producer.poll(0.1)  # the queue is full: let deliveries make room
+
+
+def _quarantine_key(offset: int) -> bytes:
+    return _QUARANTINE + b"%020d" % offset
 
 
 def reset_state(client: Mapping[str, str], facts: LogFacts) -> int:

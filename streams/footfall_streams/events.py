@@ -20,13 +20,17 @@ _MAX_SPAN_MS = 10_000
 
 @dataclass(frozen=True)
 class Message:
-    """A message as Kafka delivered it; `appended_ms` is the broker's clock."""
+    """A message as Kafka delivered it; `appended_ms` is the broker's clock.
+
+    An operator has a `quarantined` one dead-lettered unread, as it stops the workers.
+    """
 
     partition: int
     offset: int
     key: bytes | None
     value: bytes
     appended_ms: int
+    quarantined: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Batch:
 
 def read_batch(message: Message, stores: Mapping[str, int], configs: list[StoreConfig]) -> Batch:
     """Decode and judge one message; raises PoisonEvent with the reason to dead-letter it whole."""
+    if message.quarantined:
+        raise PoisonEvent("quarantined")
     header, rows = decode_sightings(message.value)
     if header.store_id not in stores:
         raise PoisonEvent("unknown_store")

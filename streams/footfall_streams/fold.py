@@ -116,12 +116,12 @@ class StoreJob:
                 clock = StoreClock.from_state(self._configs[store], read_json(value))
                 self._clocks[store], self._watermark[store] = clock, clock.watermark_ms
             elif kind == "presences":
-                rows = read_rows(value, PRESENCE)
+                rows = read_rows(value, kind, PRESENCE)
                 rows["store"] = store
                 rows["key"] = identity_hash(rows)
                 presences.append(rows)
             else:
-                rows = read_rows(value, MINUTE)
+                rows = read_rows(value, kind, MINUTE)
                 rows["key"] = (store << 32) | (rows["key"] & 0xFFFFFFFF)
                 minutes.append(rows)
         self.presences.add(np.concatenate(presences))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from footfall_events.settings import SettingsReader
+
+from footfall_streams.fail_points import FailPoints
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,17 @@ class StreamSettings:
     session_timeout_s: float = 20.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9102
+    fail_points: FailPoints = field(default_factory=FailPoints)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> StreamSettings:
         """Read FOOTFALL_* values; raises ConfigError with every problem."""
         read = SettingsReader(values)
+        fail_points = FailPoints()
+        try:
+            fail_points = FailPoints(values.get("FOOTFALL_FAIL_POINT", ""))
+        except ValueError as error:
+            read.problems.append(f"FOOTFALL_FAIL_POINT: {error}")
         settings = cls(
             bootstrap=read.text("FOOTFALL_BOOTSTRAP"),
             config=Path(read.text("FOOTFALL_CONFIG")),
@@ -35,6 +43,7 @@ class StreamSettings:
             session_timeout_s=read.number("FOOTFALL_SESSION_TIMEOUT_S", cls.session_timeout_s, low=6, high=300),
             metrics_host=read.text("FOOTFALL_METRICS_HOST", cls.metrics_host),
             metrics_port=read.integer("FOOTFALL_METRICS_PORT", cls.metrics_port, low=0, high=65_535),
+            fail_points=fail_points,
         )
         read.finish()
         return settings

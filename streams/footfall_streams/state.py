@@ -5,7 +5,11 @@ Keys (one Kafka message each, compacted):
 * `clock/<store_id>`                the store's clocks and batches taken, JSON
 * `presences/<store_id>/<hour>`     presences first seen in that hour since 1970, fixed-width rows
 * `minutes/<store_id>/<hour>`       minutes of that hour, fixed-width rows
+* `quarantine/<offset>`             a message that an operator wants dead-lettered unread
 A step writes the keys that it changed; one that became empty gets a tombstone.
+
+Every value names its format. A release reads its own and the older ones that `OLDER_ROWS` lists, and writes its own, so
+that workers of two releases may run side by side: a partition that a newer worker wrote is refused by an older one.
 """
 
 from __future__ import annotations
@@ -23,6 +27,9 @@ FORMAT = 1
 HOUR_MS = 3_600_000
 OFFSET_KEY = b"offset"
 _STORE_SHIFT, _HOUR_MASK = 32, 0xFFFFFFFF
+
+OLDER_ROWS: Mapping[int, Mapping[str, np.dtype[np.void]]] = {}
+"""For each older format that can still be found: its rows by kind, `presences` and `minutes`."""
 
 State = dict[bytes, bytes | None]
 """Changed or restored entries by key; None is a tombstone."""
@@ -63,10 +70,19 @@ def write_rows(rows: NDArray[np.void]) -> bytes:
     return bytes([FORMAT]) + rows.tobytes()
 
 
-def read_rows(value: bytes, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Rows that `write_rows` wrote; raises ConfigError if a newer release wrote them."""
+def read_rows(value: bytes, kind: str, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Rows that `write_rows` wrote; fields that an older release did not know are zero.
+
+    Raises ConfigError if a newer release wrote them.
+    """
     _check_format(value[0])
-    return np.frombuffer(value, dtype, offset=1).copy()
+    if value[0] == FORMAT:
+        return np.frombuffer(value, dtype, offset=1).copy()
+    old = np.frombuffer(value, OLDER_ROWS[value[0]][kind], offset=1)
+    rows = np.zeros(len(old), dtype)
+    for name in set(old.dtype.names or ()) & set(dtype.names or ()):
+        rows[name] = old[name]
+    return rows
 
 
 def hours_of(store: NDArray[np.int64], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -91,7 +107,7 @@ def changed_hours(
 
 
 def _check_format(found: object) -> None:
-    if found != FORMAT:
+    if found != FORMAT and found not in OLDER_ROWS:
         raise ConfigError(
-            [f"checkpoints.v1 holds state of format {found}, this release reads {FORMAT}: upgrade this worker"]
+            [f"checkpoints.v1 holds state of format {found}, this release reads up to {FORMAT}: upgrade this worker"]
         )

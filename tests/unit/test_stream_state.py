@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from footfall_events.errors import ConfigError
+from footfall_streams import state
 from footfall_streams.minutes import MINUTE
 from footfall_streams.presences import PRESENCE
 from footfall_streams.state import FORMAT, Progress, read_json, read_rows, write_json, write_rows
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 DTYPES = {"presences": PRESENCE, "minutes": MINUTE}
 unhurried = settings(deadline=None)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-NEWER = f"state of format {FORMAT + 1}, this release reads {FORMAT}: upgrade this worker"
+NEWER = f"state of format {FORMAT + 1}, this release reads up to {FORMAT}: upgrade this worker"
 
 
 def rows(dtype: np.dtype[np.void], count: int) -> NDArray[np.void]:
@@ -53,7 +54,7 @@ def test_a_json_entry_comes_back_without_its_format(entry: dict[str, Any]) -> No
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_rows_come_back_byte_for_byte_and_may_be_written_to(dtype: np.dtype[np.void], count: int) -> None:
     sent = rows(dtype, count)
-    got = read_rows(write_rows(sent), dtype)
+    got = read_rows(write_rows(sent), "presences", dtype)
     assert got.dtype == dtype
     assert got.tobytes() == sent.tobytes()
     assert got.flags.writeable
@@ -67,7 +68,9 @@ def test_a_row_takes_its_fixed_width_behind_one_byte_of_format(dtype: np.dtype[n
 
 def test_rows_that_are_a_part_of_others_are_written_alone() -> None:
     whole = rows(PRESENCE, 6)
-    assert read_rows(write_rows(whole[::2]), PRESENCE).tobytes() == b"".join(row.tobytes() for row in whole[::2])
+    assert read_rows(write_rows(whole[::2]), "presences", PRESENCE).tobytes() == b"".join(
+        row.tobytes() for row in whole[::2]
+    )
 
 
 def test_progress_of_a_newer_release_is_refused() -> None:
@@ -84,4 +87,15 @@ def test_a_json_entry_of_a_newer_release_is_refused_whatever_else_it_holds() -> 
 @every_dtype
 def test_rows_of_a_newer_release_are_refused_before_their_bytes_are_read(dtype: np.dtype[np.void]) -> None:
     with pytest.raises(ConfigError, match=NEWER):
-        read_rows(bytes([FORMAT + 1]) + bytes(dtype.itemsize + 3), dtype)
+        read_rows(bytes([FORMAT + 1]) + bytes(dtype.itemsize + 3), "presences", dtype)
+
+
+def test_rows_of_an_older_release_are_widened(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = np.dtype([("first", "i8"), ("gone", "u1")])
+    new = np.dtype([("first", "i8"), ("added", "i4")])
+    value = write_rows(np.array([(7, 1), (8, 0)], old))
+    monkeypatch.setattr(state, "FORMAT", FORMAT + 1)
+    monkeypatch.setattr(state, "OLDER_ROWS", {FORMAT: {"presences": old}})
+    assert read_rows(value, "presences", new).tolist() == [(7, 0), (8, 0)]
+    assert read_json(json.dumps({"format": FORMAT, "a": 1}).encode()) == {"a": 1}
+    assert read_rows(write_rows(np.array([(7, 1)], new)), "presences", new).tolist() == [(7, 1)]
