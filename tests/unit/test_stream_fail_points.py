@@ -25,9 +25,10 @@ def test_an_unarmed_place_does_nothing(place: str) -> None:
     NONE_ARMED(place)
 
 
-@pytest.mark.parametrize(
-    "armed", ["owned", "owned:", "nowhere:kill", "owned:explode", "owned:kill:x", "owned:kill:1:2"]
-)
+MISTAKES = ["owned", "owned:", "nowhere:kill", "owned:explode", "owned:kill:x", "owned:kill:1:2"]
+
+
+@pytest.mark.parametrize("armed", MISTAKES)
 def test_anything_else_is_refused_with_what_there_is(armed: str) -> None:
     with pytest.raises(ValueError, match="PLACE:ACTION") as refused:
         FailPoints(armed)
