@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 import pyarrow as pa
@@ -158,10 +159,13 @@ class Engine:
         return Answer(bytes(result.bytes()), read)
 
     def _insert(self, statement: Statement) -> Answer:
-        with self._session.send_insert(statement.sql, statement.rows_format) as inserter:
-            inserter.append(statement.rows)
-            result = inserter.finish()
-        return Answer(b"", {"written_rows": str(result.rows_written), "written_bytes": str(result.bytes_written)})
+        # Not by chDB's send_insert: it says nothing if the table refuses what was parsed.
+        with NamedTemporaryFile(prefix="footfall-insert-") as file:
+            file.write(statement.rows or b"")
+            file.flush()
+            source = f"FROM INFILE {_literal(file.name)} COMPRESSION 'none' FORMAT {statement.rows_format}"
+            result = self._session.query(f"{statement.sql} {source}")
+        return Answer(b"", {"written_rows": str(result.rows_read()), "written_bytes": str(result.bytes_read())})
 
 
 def _identifier(name: str) -> str:

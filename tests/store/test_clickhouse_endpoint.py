@@ -62,10 +62,16 @@ def test_another_token_inserts_the_same_rows_again(client: Client, store: ClickH
 
 
 def test_rows_the_table_cannot_hold_are_poison(store: ClickHouseStore, table: str) -> None:
-    strange = pa.table({"id": pa.array([1], pa.uint64()), "unheard_of": pa.array([1], pa.uint8())})
+    strange = pa.table({"id": pa.array(["one"])})
     with pytest.raises(PoisonEvent) as caught:
         store.insert(table, strange, "t:0:0-0")
     assert caught.value.reason == "store_rejected"
+
+
+def test_a_column_that_the_table_does_not_have_yet_is_waited_for(store: ClickHouseStore, table: str) -> None:
+    newer = pa.table({"id": pa.array([1], pa.uint64()), "unheard_of": pa.array([1], pa.uint8())})
+    with pytest.raises(StoreUnavailable, match="run `footfall schema apply`"):
+        store.insert(table, newer, "t:0:0-0")
 
 
 def test_a_missing_table_is_waited_for(store: ClickHouseStore, clickhouse_url: str) -> None:
@@ -99,3 +105,12 @@ def test_query_parameters_arrive_typed(client: Client) -> None:
 def test_rows_of_python_values_are_inserted_natively(client: Client, table: str) -> None:
     client.insert(table, [[5, MORNING, -60]], column_names=["id", "at", "rssi_dbm"], database="footfall")
     assert client.query("SELECT id, rssi_dbm FROM footfall.endpoint").result_rows == [(5, -60)]
+
+
+def test_rows_that_the_table_itself_refuses_are_said_to_be_refused(
+    client: Client, store: ClickHouseStore, table: str
+) -> None:
+    client.command("ALTER TABLE footfall.endpoint ADD CONSTRAINT small CHECK id < 3")
+    with pytest.raises((PoisonEvent, StoreUnavailable)):
+        store.insert(table, rows(2, 3), "t:0:0-1")
+    assert ids(client) == []
