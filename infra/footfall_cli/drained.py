@@ -6,33 +6,33 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.topics import CHECKPOINTS, DEAD_LETTERS, SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, VISITS
 from footfall_streams.state import OFFSET_KEY, Progress
+
+from footfall_cli.topics import Kafka, client_of
 
 SINK_GROUP = "footfall-sink"
 _TIMEOUT_S = 10.0
 
 
-def _reader(bootstrap: str, *, eof: bool = False) -> Consumer:
+def _reader(kafka: Kafka, *, eof: bool = False) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **client_of(kafka),
             "group.id": "footfall-observer",  # never joins, never commits
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": eof,
             "auto.offset.reset": "earliest",
-            "log_level": 0,
         }
     )
 
 
-def end_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+def end_offsets(kafka: Kafka, topic: str) -> dict[int, int]:
     """End of every partition that holds anything; a broker that is just starting gets some seconds."""
-    reader = _reader(bootstrap)
+    reader = _reader(kafka)
     deadline = time.monotonic() + _TIMEOUT_S
     try:
         while True:
@@ -59,11 +59,11 @@ class LogMessage:
     headers: dict[str, bytes]
 
 
-def read_all(bootstrap: str, topic: str, begin: Mapping[int, int] | None = None) -> list[LogMessage]:
+def read_all(kafka: Kafka, topic: str, begin: Mapping[int, int] | None = None) -> list[LogMessage]:
     """Every committed message that a topic holds now, or those from an offset of each partition on."""
     begin = begin or {}
-    ends = {number: end for number, end in end_offsets(bootstrap, topic).items() if end > begin.get(number, 0)}
-    reader = _reader(bootstrap, eof=True)
+    ends = {number: end for number, end in end_offsets(kafka, topic).items() if end > begin.get(number, 0)}
+    reader = _reader(kafka, eof=True)
     found = []
     try:
         reader.assign([TopicPartition(topic, number, begin.get(number, 0)) for number in ends])
@@ -85,40 +85,47 @@ def read_all(bootstrap: str, topic: str, begin: Mapping[int, int] | None = None)
     return found
 
 
-def checkpointed(bootstrap: str) -> dict[int, int]:
+def checkpointed(kafka: Kafka) -> dict[int, int]:
     """Next offset of each partition of `sightings.v1` that a checkpoint knows."""
     offsets = {}
-    for message in read_all(bootstrap, CHECKPOINTS.name):
+    for message in read_all(kafka, CHECKPOINTS.name):
         if message.key == OFFSET_KEY and message.value:
             offsets[message.partition] = Progress.from_bytes(message.value).next_offset
     return offsets
 
 
-def stream_lag(bootstrap: str) -> int:
+def stream_lag(kafka: Kafka) -> int:
     """Messages of `sightings.v1` that no checkpoint has passed yet."""
-    ends, done = end_offsets(bootstrap, SIGHTINGS.name), checkpointed(bootstrap)
+    ends, done = end_offsets(kafka, SIGHTINGS.name), checkpointed(kafka)
     return sum(end - done.get(partition, 0) for partition, end in ends.items())
 
 
-def sink_lag(bootstrap: str) -> int:
+def sink_lag(kafka: Kafka) -> int:
     """Messages of the sink's topics whose offset its group has not committed past."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(SINK_GROUP)])[SINK_GROUP]
+    # Transaction markers are offsets without messages, so what is left is counted by reading it.
+    topics = (VISITS.name, STORE_MINUTES.name, SENSOR_MINUTES.name)
+    return sum(len(read_all(kafka, topic, _sink_commits(kafka, topic))) for topic in topics)
+
+
+def _sink_commits(kafka: Kafka, topic: str) -> dict[int, int]:
+    """Next offset of each partition that the sink's group has committed.
+
+    A consumer asks: an admin client crashes if the group's coordinator is just moving or loading (librdkafka's
+    rd_kafka_handle_OffsetFetch takes it for a group member).
+    """
+    reader = Consumer({**client_of(kafka), "group.id": SINK_GROUP, "enable.auto.commit": False})  # never joins
     try:
-        listed = future.result().topic_partitions
+        places = [TopicPartition(topic, number) for number in end_offsets(kafka, topic)]
+        return {place.partition: place.offset for place in reader.committed(places, _TIMEOUT_S) if place.offset >= 0}
     except KafkaException:
-        listed = []
-    lag = 0
-    for topic in (VISITS.name, STORE_MINUTES.name, SENSOR_MINUTES.name):
-        # Transaction markers are offsets without messages, so what is left is counted by reading it.
-        committed = {entry.partition: entry.offset for entry in listed if entry.topic == topic}
-        lag += len(read_all(bootstrap, topic, committed))
-    return lag
+        return {}
+    finally:
+        reader.close()
 
 
-def dead_letters(bootstrap: str) -> int:
+def dead_letters(kafka: Kafka) -> int:
     """How many messages `deadletters.v1` holds."""
-    return len(read_all(bootstrap, DEAD_LETTERS.name))
+    return len(read_all(kafka, DEAD_LETTERS.name))
 
 
 def wait_until_zero(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from contextlib import suppress
 
+from footfall_events.broker_access import check_access
+from footfall_events.errors import BrokerUnavailable
 from footfall_events.settings import SettingsReader
+from footfall_events.transport import KafkaTransport
 from footfall_streams.checkpoint import describe_log, reset_state
 
 from footfall_cli.topics import apply_topics
@@ -25,13 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     read = SettingsReader({**environ, **({"FOOTFALL_BOOTSTRAP": args.bootstrap} if args.bootstrap else {})})
-    bootstrap = read.text("FOOTFALL_BOOTSTRAP")
+    transport = KafkaTransport.read(read)
     read.finish()
+    with suppress(BrokerUnavailable):
+        # One that is still starting is waited for by what comes next.
+        check_access(transport)
+    client = transport.client()
     if args.action == "reset-state":
-        client = {"bootstrap.servers": bootstrap}
         count = reset_state(client, describe_log(client))
         print(f"state of {count} partitions forgotten; workers take the log from its start, in a new log epoch")
         return 0
-    for line in apply_topics(bootstrap, args.partitions, args.replication):
+    for line in apply_topics(client, args.partitions, args.replication):
         print(line)
     return 0

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from footfall_events.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+class Secret(str):
+    """A password that tells nothing when the object or the mapping that holds it is printed."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+NO_SECRET = Secret()
 
 
 class SettingsReader:
@@ -18,6 +33,9 @@ class SettingsReader:
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
         self.problems: list[str] = []
+
+    def given(self, name: str) -> bool:
+        return bool(self._values.get(name))
 
     def text(self, name: str, default: str | None = None) -> str:
         value = self._values.get(name) or default
@@ -54,7 +72,52 @@ class SettingsReader:
             return default
         return raw in _TRUE if raw else default
 
+    def choice(self, name: str, default: str, among: Collection[str]) -> str:
+        value = (self._values.get(name) or default).lower()
+        if value not in among:
+            self.problems.append(f"{name} is {value!r}: must be one of {', '.join(among)}")
+            return default
+        return value
+
+    def file(self, name: str) -> Path | None:
+        """A file that can be read; None if none is named, or if it is of no use."""
+        raw = self._values.get(name)
+        if not raw:
+            return None
+        path = Path(raw)
+        if not path.is_file():
+            self.problems.append(f"{name} is {raw}: there is no such file")
+        elif not os.access(path, os.R_OK):
+            self.problems.append(f"{name} is {raw}: it must not be read by this user")
+        else:
+            return path
+        return None
+
+    def secret(self, name: str, file_name: str) -> Secret:
+        """A password from one variable, or from the file that the other one names; empty if there is none."""
+        given = self._values.get(name) or ""
+        path = self.file(file_name)
+        if given and self._values.get(file_name):
+            self.problems.append(f"{name} and {file_name} are both set: give one of them")
+        if path is None:
+            return Secret(given)
+        warn_if_open(path)
+        try:
+            found = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            self.problems.append(f"{file_name} is {path}: it is not text")
+            return Secret()
+        if not found:
+            self.problems.append(f"{file_name} is {path}: it is empty")
+        return Secret(found)
+
     def finish(self) -> None:
         """Raise ConfigError with everything found, if anything was."""
         if self.problems:
             raise ConfigError(self.problems)
+
+
+def warn_if_open(path: Path) -> None:
+    """Say that everybody may read a secret. No error: container runtimes mount secrets that way."""
+    if path.stat().st_mode & 0o004:
+        log.warning("%s holds a secret and every user may read it: chmod 600", path)

@@ -9,8 +9,11 @@ from typing import Any
 
 import faust
 from aiokafka.partitioner import murmur2
+from faust.auth import SASLCredentials, SSLCredentials
+from footfall_events.broker_access import check_access
 from footfall_events.stores import load_chain
 from footfall_events.topics import CHECKPOINTS, SIGHTINGS
+from footfall_events.transport import KafkaTransport
 from prometheus_client import CollectorRegistry
 
 from footfall_streams.agents import SightingsAgent
@@ -23,10 +26,12 @@ from footfall_streams.settings import StreamSettings
 def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.App:
     """An app ready to run. Raises ConfigError for a bad configuration or missing topics, BrokerUnavailable."""
     chain = load_chain(settings.config)
+    check_access(settings.transport)
     facts = describe_log(settings.kafka())
     app = faust.App(
         settings.group,
         broker=f"kafka://{settings.bootstrap}",
+        broker_credentials=_credentials(settings.transport),
         store="memory://",
         # Faust wants a directory; without tables nothing is ever in it, so all workers may share one.
         datadir=Path(tempfile.gettempdir(), f"footfall-faust-{os.getuid()}"),
@@ -58,3 +63,16 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         await agent.run(stream, settings.chunk_messages, settings.commit_interval_s)
 
     return app
+
+
+def _credentials(transport: KafkaTransport) -> SASLCredentials | SSLCredentials | None:
+    """What Faust's own consumer shows the broker; None for a plain one."""
+    context = transport.ssl_context() if transport.tls else None
+    if transport.login:
+        return SASLCredentials(
+            username=transport.username,
+            password=transport.password,
+            ssl_context=context,
+            mechanism=transport.mechanism.upper(),
+        )
+    return SSLCredentials(context) if context else None

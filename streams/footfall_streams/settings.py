@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from footfall_events.settings import SettingsReader
+from footfall_events.transport import KafkaTransport
 
 from footfall_streams.fail_points import FailPoints
 
@@ -15,7 +16,7 @@ from footfall_streams.fail_points import FailPoints
 class StreamSettings:
     """How one worker reaches Kafka and how large its steps are."""
 
-    bootstrap: str
+    transport: KafkaTransport
     config: Path
     group: str = "footfall-streams"
     commit_interval_s: float = 0.5
@@ -35,7 +36,7 @@ class StreamSettings:
         except ValueError as error:
             read.problems.append(f"FOOTFALL_FAIL_POINT: {error}")
         settings = cls(
-            bootstrap=read.text("FOOTFALL_BOOTSTRAP"),
+            transport=KafkaTransport.read(read),
             config=Path(read.text("FOOTFALL_CONFIG")),
             group=read.text("FOOTFALL_STREAM_GROUP", cls.group),
             commit_interval_s=read.number("FOOTFALL_COMMIT_INTERVAL_MS", 500, low=10, high=10_000) / 1000,
@@ -48,6 +49,10 @@ class StreamSettings:
         read.finish()
         return settings
 
+    @property
+    def bootstrap(self) -> str:
+        return self.transport.bootstrap
+
     def kafka(self) -> dict[str, str]:
         """Client configuration for confluent-kafka."""
-        return {"bootstrap.servers": self.bootstrap}
+        return self.transport.client()
