@@ -50,10 +50,20 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "make the key that pseudonyms rest on",
         "footfall keys init --config chain.toml --key-file key.toml",
     ),
+    "kafka": (
+        "footfall_cli.kafka_command",
+        "run Apache Kafka here, one broker or three",
+        "footfall kafka start --brokers 3",
+    ),
     "topics": (
         "footfall_cli.topics_command",
         "create Kafka's topics",
         "footfall topics apply --bootstrap kafka:9092 --replication 3",
+    ),
+    "deadletters": (
+        "footfall_cli.deadletters_command",
+        "see what could not be processed, send it back after a fix, get past a batch that stops every worker",
+        "footfall deadletters list --bootstrap kafka:9092",
     ),
     "schema": (
         "footfall_cli.schema_command",

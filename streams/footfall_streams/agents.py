@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import faust
+from confluent_kafka import KafkaException
 from faust.types import TP
-from footfall_events.errors import ConfigError
+from footfall_events.errors import ConfigError, FootfallError
 from footfall_events.topics import SIGHTINGS
 
 from footfall_streams.checkpoint import LogFacts, PartitionLog, describe_log
@@ -38,6 +39,18 @@ def _end_process(what: str, error: BaseException | None = None) -> NoReturn:
         log.critical("%s; the supervisor's restart resumes from the last checkpoint", what, exc_info=error)
     logging.shutdown()
     os._exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _where_it_failed(events: Sequence[_Event], error: BaseException) -> str:
+    """The chunk's places and, unless something else is what failed, the command for a batch that fails every worker."""
+    offsets: dict[int, list[int]] = {}
+    for event in events:
+        offsets.setdefault(event.message.partition, []).append(event.message.offset)
+    places = ", ".join(f"[{n}] offsets {min(found)} to {max(found)}" for n, found in sorted(offsets.items()))
+    what = f"a step failed at {SIGHTINGS.name}{places}"
+    if isinstance(error, KafkaException | FootfallError):
+        return what
+    return f"{what} (if it always fails there: `footfall deadletters quarantine` finds the batch and sets it aside)"
 
 
 class SightingsAgent:
@@ -103,7 +116,7 @@ class SightingsAgent:
                 try:
                     await self._step(events)
                 except Exception as error:
-                    _end_process("a step failed", error)
+                    _end_process(_where_it_failed(events, error), error)
 
     async def _step(self, events: Sequence[_Event]) -> None:
         current = [event for event in events if self._is_current(event)]

@@ -248,6 +248,11 @@ def _quarantine_key(offset: int) -> bytes:
     return _QUARANTINE + b"%020d" % offset
 
 
+def is_marked(state: State, offset: int) -> bool:
+    """Whether a partition's state, as it was read, has this message quarantined."""
+    return _quarantine_key(offset) in state
+
+
 def reset_state(client: Mapping[str, str], facts: LogFacts) -> int:
     """Forget the state of every partition; rows to come outrank all that were sent. How many held any.
 
