@@ -16,6 +16,9 @@ class CollectorMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"footfall_collector_{name}", text, labels, registry=registry)
 
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"footfall_collector_{name}", text, registry=registry)
+
         self.frames = counter("frames", "frames heard, every one", "sensor_id")
         self.kernel_drops = counter("kernel_drops", "frames the kernel dropped before they were read", "sensor_id")
         self.rejected = counter("rejected_frames", "malformed frames", "sensor_id", "reason")
@@ -24,9 +27,17 @@ class CollectorMetrics:
         )
         self.sightings = counter("sightings", "sightings batched", "sensor_id")
         self.dropped = counter("dropped_sightings", "sightings dropped before they were sent", "sensor_id", "reason")
-        self.sent = counter("messages_sent", "messages handed to Kafka's client", "topic")
+        self.sent = counter("messages_sent", "messages handed to Kafka's client, those sent again included", "topic")
         self.delivered = counter("messages_delivered", "messages that Kafka confirmed", "topic")
         self.failed = counter("messages_failed", "messages that Kafka refused or lost", "topic", "reason")
+        self.client_errors = counter("client_errors", "what Kafka's client reported while it goes on trying", "reason")
+        self.spool_dropped = counter("spool_dropped", "messages dropped from the spool, oldest first", "reason")
+        self.spool_damaged = counter("spool_damaged", "spool files that were damaged and set aside")
+        self.spool_messages = gauge("spool_messages", "messages in the spool that Kafka has not confirmed")
+        self.spool_bytes = gauge("spool_bytes", "bytes of the spool's file that hold something")
+        self.spool_oldest = gauge(
+            "spool_oldest_age_seconds", "event time heard since the oldest message was spooled, 0 if there is none"
+        )
         self.clock = Gauge(
             "footfall_collector_clock_timestamp_seconds", "clock of the last batch", ["sensor_id"], registry=registry
         )

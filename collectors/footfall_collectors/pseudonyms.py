@@ -70,14 +70,15 @@ def load_key(path: Path, privacy: PrivacyPolicy) -> EpochKey:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}: make a key with `footfall keys init`"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # no text, no TOML, a number or a nesting beyond Python's limits
         raise ConfigError([f"{path}: not a key file: make one with `footfall keys init`"]) from None
     problems = []
     if mode & 0o077:
         problems.append(f"{path}: others can read it: chmod 600")
     for name in ("policy", "scope", "days"):
-        if document.get(name) != getattr(privacy, name):
-            problems.append(f"{path}: made for {name} {document.get(name)!r}, configured is {getattr(privacy, name)!r}")
+        made_for, configured = document.get(name), getattr(privacy, name)
+        if type(made_for) is not type(configured) or made_for != configured:  # true is no number of days
+            problems.append(f"{path}: made for {name} {made_for!r}, configured is {configured!r}")
     key, epoch = str(document.get("key")), document.get("epoch")
     if type(epoch) is not int or not 0 <= epoch < 2**32 or not _KEY.fullmatch(key):
         problems.append(f"{path}: epoch or key is missing or damaged")

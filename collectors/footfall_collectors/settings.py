@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,25 @@ from pathlib import Path
 from footfall_events.errors import ConfigError
 from footfall_events.settings import SettingsReader
 from footfall_events.stores import ChainConfig, StoreConfig, load_chain
+from footfall_events.transport import KafkaTransport
 
 from footfall_collectors.session import Batching
+from footfall_collectors.spool import Bounds
+
+_MB, _HOUR_MS = 1_000_000, 3_600_000
+_ADDRESS = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:(?P<port>\d{1,5}))?")
 
 
 @dataclass(frozen=True)
 class CollectorSettings:
-    """What one process collects. Exactly one of `captures`, `stdin`, `interface` is meant."""
+    """What one process collects. Exactly one of `captures`, `stdin`, `interface` is meant.
+
+    `spool` is None for captures, whatever is given: they are on disk already, and sent again they are the same.
+    """
 
     chain: ChainConfig
     store: StoreConfig
-    bootstrap: str
+    transport: KafkaTransport
     batching: Batching
     captures: Mapping[str, Path]
     sensor_id: str
@@ -27,6 +36,8 @@ class CollectorSettings:
     interface: str
     filter: str
     key_file: Path | None
+    spool: Path | None
+    spool_bounds: Bounds
     metrics_host: str
     metrics_port: int
 
@@ -56,7 +67,13 @@ class CollectorSettings:
         heartbeat = read.integer("FOOTFALL_HEARTBEAT_S", 60 if captures else 5, low=1, high=60)
         problems += filter(None, [heartbeat_problem(heartbeat)])
         max_rows = read.integer("FOOTFALL_MAX_ROWS", 2000, low=1, high=5000)
-        bootstrap = read.text("FOOTFALL_BOOTSTRAP")
+        transport = KafkaTransport.read(read)
+        problems += filter(None, [bootstrap_problem(transport.bootstrap)])
+        spool = values.get("FOOTFALL_SPOOL")
+        bounds = Bounds(
+            most_bytes=read.integer("FOOTFALL_SPOOL_MB", 256, low=1, high=1_000_000) * _MB,
+            most_age_ms=int(read.number("FOOTFALL_SPOOL_HOURS", 72, low=1, high=8784) * _HOUR_MS),
+        )
         host = read.text("FOOTFALL_METRICS_HOST", "127.0.0.1")
         port = read.integer("FOOTFALL_METRICS_PORT", 9101, low=0, high=65_535)
         if problems or chain is None or store is None:
@@ -64,7 +81,7 @@ class CollectorSettings:
         return cls(
             chain=chain,
             store=store,
-            bootstrap=bootstrap,
+            transport=transport,
             batching=Batching(heartbeat * 1000, max_rows),
             captures=captures,
             sensor_id=sensor_id,
@@ -72,9 +89,19 @@ class CollectorSettings:
             interface=interface,
             filter=values.get("FOOTFALL_FILTER", ""),
             key_file=Path(key_file) if key_file else None,
+            spool=Path(spool) if spool and not captures else None,
+            spool_bounds=bounds,
             metrics_host=host,
             metrics_port=port,
         )
+
+    @property
+    def bootstrap(self) -> str:
+        return self.transport.bootstrap
+
+    def kafka(self) -> dict[str, str]:
+        """Client configuration for confluent-kafka."""
+        return self.transport.client()
 
 
 def heartbeat_problem(heartbeat_s: int) -> str:
@@ -82,6 +109,18 @@ def heartbeat_problem(heartbeat_s: int) -> str:
     if 1 <= heartbeat_s <= 60 and 60 % heartbeat_s == 0:
         return ""
     return f"FOOTFALL_HEARTBEAT_S is {heartbeat_s}: must divide a minute, like 5, 10, 30 or 60"
+
+
+def bootstrap_problem(bootstrap: str) -> str:
+    """What is wrong with Kafka's addresses; empty if nothing. Its client takes any text, and then waits for ever."""
+    addresses = [address.strip() for address in bootstrap.split(",") if address.strip()]
+    for address in addresses:
+        found = _ADDRESS.fullmatch(address)
+        if not found or not 1 <= int(found["port"] or 9092) <= 65_535:
+            return f"FOOTFALL_BOOTSTRAP has {address!r}: give HOST:PORT, several with commas between them"
+    if bootstrap and not addresses:
+        return f"FOOTFALL_BOOTSTRAP is {bootstrap!r}: give HOST:PORT, several with commas between them"
+    return ""
 
 
 def _chain(read: SettingsReader) -> ChainConfig | None:
@@ -102,8 +141,11 @@ def _captures(pcaps: Sequence[str], problems: list[str]) -> dict[str, Path]:
         name, separator, rest = text.partition("=")
         path = Path(rest) if separator else Path(text)
         sensor = name if separator else path.stem
-        if not path.is_file():
-            problems.append(f"{path}: is a directory" if path.is_dir() else f"{path}: no such file")
+        try:
+            if not path.is_file():
+                problems.append(f"{path}: is a directory" if path.is_dir() else f"{path}: no such file")
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
         if sensor in captures:
             problems.append(f"two captures are sensor {sensor!r}: name them SENSOR=FILE")
         captures[sensor] = path

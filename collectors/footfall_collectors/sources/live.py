@@ -6,7 +6,6 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from threading import Event
 
 import numpy as np
@@ -16,13 +15,11 @@ from scapy.automaton import select_objects
 from scapy.error import Scapy_Exception
 
 from footfall_collectors.dot11 import RADIOTAP, Block
+from footfall_collectors.sources.radio_clock import RadioClock
 from footfall_collectors.sources.unreadable import UnreadableCapture
 
 SNAP_BYTES = 256
 """Enough for radiotap and the 802.11 header; payloads are never read further."""
-
-RELEASED = datetime(2026, 11, 24, tzinfo=UTC)
-"""No sensor can have heard anything before this release was made: an earlier clock is not set yet."""
 
 _POLL_S = 0.25
 _FRAMES_A_BLOCK = 1000
@@ -31,20 +28,23 @@ _MONITOR_MODE = 803  # ARPHRD_IEEE80211_RADIOTAP
 _SO_RCVBUFFORCE, _SOL_PACKET, _PACKET_STATISTICS = 33, 263, 6
 
 
-def live_blocks(interface: str, expression: str, duration_s: float | None, stop: Event) -> Iterator[tuple[Block, int]]:
+def live_blocks(
+    interface: str, expression: str, duration_s: float | None, stop: Event, clock: RadioClock | None = None
+) -> Iterator[tuple[Block, int]]:
     """Blocks as frames arrive, an empty one after each quiet poll, each with the radio's clock at its end, ms.
 
-    `expression` is a capture filter as pcap-filter(7) has it, "" for none. Ends when the duration is over or `stop`
-    is set. Raises ConfigError for an interface or a filter that cannot work; UnreadableCapture
-    if the clock is not set, or once the interface has gone.
+    `expression` is a capture filter as pcap-filter(7) has it, "" for none. Listens from the call on. Ends when the
+    duration is over or `stop` is set. Raises ConfigError, at once, for a clock that is not set and for an interface or
+    a filter that cannot work; the blocks raise UnreadableCapture once the interface has gone or the clock was set.
     """
-    if _clock_ms() < RELEASED.timestamp() * 1000:
-        raise UnreadableCapture(
-            f"the clock says {datetime.now(UTC):%Y-%m-%d}, before this release was made: set it first"
-        )
-    source = _open(interface, expression)
+    clock = clock or RadioClock()
+    return _blocks(_open(interface, expression), interface, duration_s, stop, clock)
+
+
+def _blocks(
+    source: L2ListenSocket, interface: str, duration_s: float | None, stop: Event, clock: RadioClock
+) -> Iterator[tuple[Block, int]]:
     started = time.monotonic()
-    latest_ms = 0
     try:
         while not stop.is_set() and (duration_s is None or time.monotonic() - started < duration_s):
             frames: list[bytes] = []
@@ -52,14 +52,13 @@ def live_blocks(interface: str, expression: str, duration_s: float | None, stop:
             ready = select_objects([source], _POLL_S)
             while ready and len(frames) < _FRAMES_A_BLOCK:
                 _, data, stamp = source.recv_raw(SNAP_BYTES)
-                # The clock never goes back: also a frame that the kernel stamped while a quiet poll ended.
-                latest_ms = max(latest_ms, int(float(stamp) * 1000))
                 frames.append(data)
-                times.append(latest_ms)
+                times.append(clock.stamp(int(float(stamp) * 1000)))
                 ready = select_objects([source], 0)
+            now_ms = clock.now_ms()
             if not frames:
-                latest_ms = max(latest_ms, _clock_ms())
-            yield _block(frames, times, _dropped(source.ins)), latest_ms
+                clock.stamp(now_ms)
+            yield _block(frames, times, _dropped(source.ins)), clock.latest_ms
     except OSError as error:
         raise UnreadableCapture(f"interface {interface}: {error.strerror}") from error
     finally:
@@ -87,10 +86,6 @@ def _dropped(source: socket.socket) -> int:
     """Frames that found no room in the kernel's buffer since the last call; see packet(7)."""
     dropped: int = struct.unpack("II", source.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
     return dropped
-
-
-def _clock_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _block(frames: list[bytes], times: list[int], dropped: int) -> Block:
