@@ -180,17 +180,19 @@ class SensorSession:
 
     def _batches(self, at_ms: int, clock_ms: int, bursts: BurstArray) -> Iterator[Output]:
         """The bursts as batches of one epoch and at most `max_rows`; one without rows if there is none."""
-        self._clock_ms, before_ms = max(self._clock_ms, clock_ms), self._clock_ms
         parts = list(self._parts(bursts))
-        for number, (epoch, rows) in enumerate(parts):
-            # Until the last part has left, rows may follow that start before the clock reached now.
-            promise = self._clock_ms if number == len(parts) - 1 else max(before_ms, 0)
-            yield Output(at_ms, self._header(promise, epoch), rows)
+        for number, (epoch, _, rows) in enumerate(parts, start=1):
+            # Until the last part has left, the clock is the start of the first row still to come.
+            promise_ms = parts[number][1] if number < len(parts) else clock_ms
+            self._clock_ms = max(self._clock_ms, min(promise_ms, clock_ms))
+            yield Output(at_ms, self._header(self._clock_ms, epoch), rows)
+        self._clock_ms = max(self._clock_ms, clock_ms)
         if not parts:
             empty = _NOTHING
             yield Output(at_ms, self._header(self._clock_ms, self._epoch_at(self._clock_ms)), empty)
 
-    def _parts(self, bursts: BurstArray) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _parts(self, bursts: BurstArray) -> Iterator[tuple[int, int, pa.RecordBatch]]:
+        """Epoch, first start and rows of each batch, in the order of their starts."""
         if not len(bursts):
             return
         epochs = self._days.numbers_at(bursts["first"]) // self._privacy.days
@@ -200,11 +202,11 @@ class SensorSession:
             if ids is None:
                 self.heard.dropped_sightings["destroyed_epoch"] += len(of_epoch)
                 continue
-            order = np.lexsort((ids, of_epoch["first"], of_epoch["closes_at"]))
+            order = np.lexsort((ids, of_epoch["closes_at"], of_epoch["first"]))
             self.heard.sightings += len(order)
             for start in range(0, len(order), self._batching.max_rows):
                 part = order[start : start + self._batching.max_rows]
-                yield epoch, _sightings(of_epoch[part], ids[part])
+                yield epoch, int(of_epoch["first"][part[0]]), _sightings(of_epoch[part], ids[part])
 
     def _header(self, clock_ms: int, epoch: int, *, final: bool = False) -> BatchHeader:
         header = BatchHeader(

@@ -7,6 +7,7 @@ from random import Random
 import pyarrow as pa
 import pytest
 from footfall_collectors.session import Batching, Output
+from footfall_streams.watermark import ROW_LEAD_MS
 
 from tests.unit.collector_runs import blocks_of, pcap, probe, run_blocks, session
 
@@ -42,12 +43,15 @@ def test_every_minute_listened_through_has_a_batch_clock(heartbeat_s: int, pause
     assert set(range(first, last)) <= {clock // MINUTE_MS for clock, _ in batches}
 
 
+@pytest.mark.parametrize("heartbeat_s", [5, 60])
 @pytest.mark.parametrize("max_rows", [1, 3, 2000])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_sighting_starts_before_a_clock_that_was_sent_before_it(seed: int, max_rows: int) -> None:
+def test_no_sighting_starts_before_a_clock_that_was_sent_before_it(seed: int, max_rows: int, heartbeat_s: int) -> None:
     frames = _heard(seed, 6, (100, 400, 950, 1_001, 5_000))
-    batches = _batches(run_blocks(blocks_of(pcap(frames)), session(5, max_rows)))
+    batches = _batches(run_blocks(blocks_of(pcap(frames)), session(heartbeat_s, max_rows)))
     assert max(len(starts) for _, starts in batches) <= max_rows
+    # Nor so much later than its own batch's clock that a worker would not believe it.
+    assert all(start <= clock + ROW_LEAD_MS for clock, starts in batches for start in starts)
     promised = 0
     for clock, starts in batches:
         assert all(start >= promised for start in starts)
