@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 from footfall_events.dead_letters import OFFSET, PARTITION, REPLAYED, TOPIC
 from footfall_events.errors import FootfallError
+from footfall_events.producing import PRODUCER
 from footfall_events.topics import DEAD_LETTERS
 
 from footfall_cli.deadletters import Letter
@@ -50,10 +51,7 @@ class Postman:
         self._producer = Producer(
             {
                 **client_of(kafka),
-                "enable.idempotence": True,
-                "acks": "all",
-                "partitioner": "murmur2_random",
-                "compression.type": "zstd",
+                **PRODUCER,
                 "delivery.timeout.ms": int(_DELIVERY_S * 1000),
                 # The topic's limit is the broker's to apply, to what is left after compression.
                 "message.max.bytes": 9 * 1024 * 1024,

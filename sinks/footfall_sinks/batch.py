@@ -10,6 +10,8 @@ from footfall_events import schemas, topics
 from footfall_events.errors import PoisonEvent
 from footfall_events.rows import decode_rows
 
+from footfall_sinks.row_limits import refuse_values
+
 
 @dataclass(frozen=True)
 class Target:
@@ -76,9 +78,10 @@ class Block:
 
 
 def read_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
-    """Decode one message; a poisoned one keeps its bytes for the dead letters."""
+    """Decode and judge one message; a poisoned one keeps its bytes for the dead letters."""
     try:
         batch = decode_rows(value, TARGETS[topic].schema)
+        refuse_values(batch)
     except PoisonEvent as error:
         return Item(offset, key, value, None, error.reason)
     # Schema metadata differs from producer to producer, and pyarrow joins equal schemas only.

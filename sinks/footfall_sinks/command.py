@@ -13,11 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from footfall_events.errors import ConfigError, Retryable
+from footfall_events.broker_access import check_access
+from footfall_events.errors import ConfigError, Retryable, StoreUnavailable
+from footfall_events.settings import SettingsReader
 from footfall_events.stores import ChainConfig, load_chain
 from prometheus_client import CollectorRegistry, start_http_server
 
-from footfall_sinks.clickhouse import ClickHouseStore, open_client, statements_refused, url_problem
+from footfall_sinks.address import ClickHouseAddress
+from footfall_sinks.clickhouse import ClickHouseStore, open_client, statements_refused
 from footfall_sinks.consume import Sink
 from footfall_sinks.kafka import KafkaDeadLetters, KafkaSource, topic_ids
 from footfall_sinks.metrics import SinkMetrics
@@ -75,10 +78,18 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _consume(settings: SinkSettings, metrics: SinkMetrics, stop: threading.Event) -> None:
-    identities = _patiently("Kafka", lambda: topic_ids(settings.bootstrap), stop)
-    if identities is None:
-        return
-    with closing(ClickHouseStore(settings.clickhouse)) as store:
+    def identify() -> dict[str, str]:
+        check_access(settings.transport)
+        return topic_ids(settings.kafka())
+
+    with closing(ClickHouseStore(settings.clickhouse, timeout_s=settings.store_timeout_s)) as store:
+        try:
+            store.connect()
+        except StoreUnavailable as error:
+            log.warning("ClickHouse does not answer (%s); rows wait in Kafka until it does", error)
+        identities = _patiently("Kafka", identify, stop)
+        if identities is None:
+            return
         source = KafkaSource(settings, on_lost=lambda places: sink.lose(places))
         sink = Sink(source, store, KafkaDeadLetters(settings), metrics, clock=time.monotonic)
         sink.configure(settings.limits, identities)
@@ -98,13 +109,12 @@ def add_schema_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_schema(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Bring the tables and views up to date; exit code 0, or 1 if ClickHouse does not answer or refuses."""
-    url = args.clickhouse or environ.get("FOOTFALL_CLICKHOUSE", "")
+    read = SettingsReader({**environ, **({"FOOTFALL_CLICKHOUSE": args.clickhouse} if args.clickhouse else {})})
+    address = ClickHouseAddress.read(read)
+    read.finish()
     config = args.config or environ.get("FOOTFALL_CONFIG", "")
-    problem = url_problem(url) if url else "FOOTFALL_CLICKHOUSE is not set"
-    if problem:
-        raise ConfigError([problem])
     chain: ChainConfig | None = load_chain(Path(config)) if config else None
-    client = _patiently("ClickHouse", lambda: open_client(url), threading.Event())
+    client = _patiently("ClickHouse", lambda: open_client(address), threading.Event())
     if client is None:
         return 1
     with closing(client), statements_refused():

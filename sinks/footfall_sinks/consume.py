@@ -6,7 +6,8 @@ One step:
 3. insert its rows under the block's token;
 4. commit the offsets of everything inserted, once.
 If the store or the broker does not answer, the partitions are paused, polling goes on so that the group keeps us,
-and the very same blocks are tried again.
+and the very same blocks are tried again. One step writes for a limited time, so that a slow store costs no
+membership either; what is left over waits in front of everything new.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ from footfall_sinks.metrics import SinkMetrics
 log = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
+_LONGEST_WRITE_S = 10.0
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it came."""
+    """One message as it came; `poison` is the reason why its bytes could not even be fetched."""
 
     topic: str
     partition: int
     offset: int
     key: bytes | None
     value: bytes
+    poison: str = ""
 
 
 class Source(Protocol):
@@ -69,6 +72,10 @@ class DeadLetters(Protocol):
         """Returning means that the broker has it."""
 
 
+class _Enough(Exception):
+    """The step has written for long enough."""
+
+
 class Sink:
     """Nothing is committed before it is inserted, and a block is retried with the token it had.
 
@@ -97,6 +104,7 @@ class Sink:
         self._buried: set[tuple[Place, int]] = set()
         self._retry_at_s: float | None = None
         self._wait_s = _FIRST_WAIT_S
+        self._write_until_s = 0.0
 
     def configure(self, limits: Limits, topic_ids: Mapping[str, str]) -> None:
         """Set the limits and the topics' identities; before the first step."""
@@ -109,14 +117,19 @@ class Sink:
             # A rebalance during the outage assigns partitions that are not paused yet.
             self._source.pause()
         for message in self._source.take(wait_s):
-            item = read_item(message.topic, message.offset, message.key, message.value)
+            item = _item(message)
             self._waiting.extend(self._blocks.add((message.topic, message.partition), item, self._clock()))
         self._waiting.extend(self._blocks.due(self._clock()))
         if self._retry_at_s is None or self._clock() >= self._retry_at_s:
             self._write()
 
     def finish(self) -> None:
-        """Write what was taken, once; what fails is left to whoever reads the partition next."""
+        """Write what was taken, once; what fails is left to whoever reads the partition next.
+
+        While something is away nothing is tried: a store that hangs would outlast the patience of whoever ends us.
+        """
+        if self._retry_at_s is not None:
+            return
         self._waiting.extend(self._blocks.all())
         self._write()
 
@@ -132,20 +145,40 @@ class Sink:
         self._buried = {grave for grave in self._buried if grave[0] not in gone}
 
     def _write(self) -> None:
+        self._write_until_s = self._clock() + _LONGEST_WRITE_S
         try:
             try:
                 while self._waiting:
-                    block = self._waiting[0]
-                    self._bury(block)
-                    self._insert(block)
-                    self._inserted[block.place] = block.next_offset
-                    self._waiting.popleft()
+                    self._write_first()
             finally:
                 self._commit()
         except Retryable as error:
             self._put_off(error)
+        except _Enough:
+            self._hold()
         else:
             self._go_on()
+
+    def _write_first(self) -> None:
+        """Bury and insert the first block that waits; or, if the store refuses it, make blocks of its messages."""
+        block = self._waiting[0]
+        self._bury(block)
+        try:
+            self._insert(block)
+        except PoisonEvent as error:
+            if len(block.items) > 1:
+                # Only the messages that the store refuses by themselves are poisoned.
+                self._waiting.popleft()
+                self._waiting.extendleft(block.alone(item) for item in reversed(block.items))
+                return
+            self._dead_letter(block, block.items[0], error.reason)
+        self._inserted[block.place] = block.next_offset
+        self._waiting.popleft()
+        self._breathe()
+
+    def _breathe(self) -> None:
+        if self._waiting and self._clock() >= self._write_until_s:
+            raise _Enough
 
     def _commit(self) -> None:
         if self._inserted:
@@ -157,6 +190,7 @@ class Sink:
         for item in block.items:
             if item.rows is None:
                 self._dead_letter(block, item, item.poison)
+                self._breathe()
 
     def _dead_letter(self, block: Block, item: Item, reason: str) -> None:
         grave = (block.place, item.offset)
@@ -174,17 +208,7 @@ class Sink:
         table = TARGETS[block.topic].table
         token = block.token(self._topic_ids.get(block.topic, block.topic))
         started_s = self._clock()
-        try:
-            self._store.insert(table, block.table(), token)
-        except PoisonEvent as error:
-            if len(block.items) == 1:
-                self._dead_letter(block, block.items[0], error.reason)
-                return
-            # Only the messages that the store refuses by themselves are poisoned.
-            for item in block.items:
-                if (block.place, item.offset) not in self._buried:
-                    self._insert(block.alone(item))
-            return
+        self._store.insert(table, block.table(), token)
         self._metrics.insert_seconds.observe(self._clock() - started_s)
         self._metrics.inserts.labels(table).inc()
         self._metrics.rows.labels(table).inc(rows)
@@ -198,9 +222,24 @@ class Sink:
         self._retry_at_s = self._clock() + self._wait_s
         self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
 
+    def _hold(self) -> None:
+        """Take nothing new before the rest is written, but poll."""
+        self._is_back()
+        self._source.pause()
+        self._retry_at_s = self._clock()
+
     def _go_on(self) -> None:
         if self._retry_at_s is not None:
+            self._is_back()
             self._source.resume()
-            self._metrics.paused.set(0)
             self._retry_at_s = None
-            self._wait_s = _FIRST_WAIT_S
+
+    def _is_back(self) -> None:
+        self._metrics.paused.set(0)
+        self._wait_s = _FIRST_WAIT_S
+
+
+def _item(message: Message) -> Item:
+    if message.poison:
+        return Item(message.offset, message.key, message.value, None, message.poison)
+    return read_item(message.topic, message.offset, message.key, message.value)

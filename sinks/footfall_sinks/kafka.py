@@ -16,6 +16,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 from footfall_events import topics
 from footfall_events.errors import BrokerUnavailable
+from footfall_events.producing import PRODUCER
 
 from footfall_sinks.batch import TARGETS, Place
 from footfall_sinks.consume import Message
@@ -23,6 +24,10 @@ from footfall_sinks.settings import SinkSettings
 
 _MESSAGES_A_STEP = 500
 _DELIVERY_S = 30.0
+UNPACKS_TO_TOO_MUCH = "unpacks_to_too_much"
+"""Reason for a message that the client refuses to unpack: its `receive.message.max.bytes` allows 50 to 100 MB."""
+
+Headers = list[tuple[str, str | bytes | None]]
 
 
 class KafkaSource:
@@ -30,28 +35,45 @@ class KafkaSource:
 
     def __init__(self, settings: SinkSettings, on_lost: Callable[[Iterable[Place]], None]) -> None:
         self._on_lost = on_lost
+        self._stepped_over: dict[Place, int] = {}
+        self._is_paused = False
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.bootstrap,
+                **settings.kafka(),
                 "group.id": settings.group,
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": int(settings.session_timeout_s * 1000),
+                "max.poll.interval.ms": int(settings.longest_step_s * 1000),
                 # What is fetched ahead is thrown away by a pause; a few MB keep one step busy.
                 "queued.max.messages.kbytes": 16_384,
             }
         )
-        self._consumer.subscribe(list(TARGETS), on_revoke=self._lost, on_lost=self._lost)
+        self._consumer.subscribe(list(TARGETS), on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
 
     def take(self, wait_s: float) -> Sequence[Message]:
-        messages = self._consumer.consume(_MESSAGES_A_STEP, wait_s)
-        return [_message(message) for message in messages if not _is_trouble(message)]
+        taken: list[Message] = []
+        refused: dict[Place, KafkaMessage] = {}
+        for message in self._consumer.consume(_MESSAGES_A_STEP, wait_s):
+            error = message.error()
+            if error is None:
+                taken.append(_message(message))
+                self._stepped_over.pop((taken[-1].topic, taken[-1].partition), None)
+            elif error.fatal():
+                raise KafkaException(error)
+            elif error.code() == KafkaError._BAD_COMPRESSION:
+                # While nobody listened the client asked again and again, and each time left an error.
+                refused[str(message.topic()), message.partition() or 0] = message
+            # Anything less is a report: the client reconnects, or waits for the topic, by itself.
+        return taken + [self._step_over(place, message.offset() or 0) for place, message in refused.items()]
 
     def pause(self) -> None:
+        self._is_paused = True
         self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
+        self._is_paused = False
         self._consumer.resume(self._consumer.assignment())
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
@@ -68,8 +90,29 @@ class KafkaSource:
         """Leave the group."""
         self._consumer.close()
 
+    def _step_over(self, place: Place, first: int) -> Message:
+        """Go on behind one message that cannot be unpacked; its client would ask for it for ever.
+
+        `first` begins a batch of the log, in which everything is as unreadable: one message a call is stepped over.
+        """
+        offset = max(first, self._stepped_over.get(place, first))
+        self._stepped_over[place] = offset + 1
+        self._consumer.seek(TopicPartition(*place, offset + 1))
+        return Message(*place, offset, None, b"", UNPACKS_TO_TOO_MUCH)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """A partition that was paused when it was lost is still paused when it comes back, whatever happened since."""
+        consumer.assign(partitions)
+        if self._is_paused:
+            consumer.pause(partitions)
+        else:
+            consumer.resume(partitions)
+
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._on_lost([(each.topic, each.partition) for each in partitions])
+        places = [(each.topic, each.partition) for each in partitions]
+        for place in places:
+            self._stepped_over.pop(place, None)
+        self._on_lost(places)
 
 
 class KafkaDeadLetters:
@@ -78,9 +121,8 @@ class KafkaDeadLetters:
     def __init__(self, settings: SinkSettings) -> None:
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.bootstrap,
-                "enable.idempotence": True,
-                "compression.type": "zstd",
+                **settings.kafka(),
+                **PRODUCER,
                 "delivery.timeout.ms": int(_DELIVERY_S * 1000),
                 # A value as large as any topic takes must fit with its headers.
                 "message.max.bytes": 9 * 1024 * 1024,
@@ -88,45 +130,52 @@ class KafkaDeadLetters:
         )
 
     def send(self, message: Message, reason: str) -> None:
-        """Raises BrokerUnavailable if the delivery is not confirmed in time."""
-        outcomes: list[KafkaError | None] = []
-        headers: list[tuple[str, str | bytes | None]] = [
+        """Raises BrokerUnavailable if the delivery is not confirmed in time.
+
+        A value too large for the topic of dead letters stays where it is: `omitted_bytes` says how long it is.
+        """
+        headers: Headers = [
             ("reason", reason.encode()),
             ("topic", message.topic.encode()),
             ("partition", str(message.partition).encode()),
             ("offset", str(message.offset).encode()),
         ]
+        error = self._deliver(message.key, message.value, headers)
+        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            error = self._deliver(message.key, b"", [*headers, ("omitted_bytes", str(len(message.value)).encode())])
+        if error is not None:
+            raise BrokerUnavailable(error.name())
+
+    def _deliver(self, key: bytes | None, value: bytes, headers: Headers) -> KafkaError | None:
+        """What the broker, or the client itself, has against it."""
+        outcomes: list[KafkaError | None] = []
         try:
             self._producer.produce(
                 topics.DEAD_LETTERS.name,
-                value=message.value,
-                key=message.key,
+                value=value,
+                key=key,
                 headers=headers,
                 on_delivery=lambda error, _message: outcomes.append(error),
             )
-        except (BufferError, KafkaException) as error:
+        except KafkaException as error:
+            refusal: KafkaError = error.args[0]
+            return refusal
+        except BufferError as error:
             raise BrokerUnavailable(_name(error)) from error
         self._producer.flush(_DELIVERY_S + 1)
-        if not outcomes or outcomes[0] is not None:
-            raise BrokerUnavailable(outcomes[0].name() if outcomes and outcomes[0] else "no delivery report")
+        if not outcomes:
+            raise BrokerUnavailable("no delivery report")
+        return outcomes[0]
 
 
-def topic_ids(bootstrap: str) -> dict[str, str]:
+def topic_ids(client_settings: Mapping[str, str]) -> dict[str, str]:
     """The identity of each topic that has a table; raises BrokerUnavailable, also while one is missing."""
-    client = AdminClient({"bootstrap.servers": bootstrap})
+    client = AdminClient(dict(client_settings))
     try:
         futures = client.describe_topics(TopicCollection(list(TARGETS)), request_timeout=10)
         return {name: str(future.result(15).topic_id) for name, future in futures.items()}
     except (KafkaException, TimeoutError) as error:
         raise BrokerUnavailable(_name(error)) from error
-
-
-def _is_trouble(message: KafkaMessage) -> bool:
-    error = message.error()
-    if error is not None and error.fatal():
-        raise KafkaException(error)
-    # Anything less is a report: the client reconnects, or waits for the topic, by itself.
-    return error is not None
 
 
 def _message(message: KafkaMessage) -> Message:

@@ -6,22 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from footfall_events.settings import SettingsReader
+from footfall_events.transport import KafkaTransport
 
+from footfall_sinks.address import ClickHouseAddress
 from footfall_sinks.batch import Limits
-from footfall_sinks.clickhouse import url_problem
 
 
 @dataclass(frozen=True)
 class SinkSettings:
     """How one sink reaches Kafka and ClickHouse, and how large its inserts are."""
 
-    bootstrap: str
-    clickhouse: str
+    transport: KafkaTransport
+    clickhouse: ClickHouseAddress
     group: str = "footfall-sink"
     limits: Limits = field(default_factory=Limits)
     session_timeout_s: float = 20.0
+    store_timeout_s: float = 60.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9103
+
+    @property
+    def longest_step_s(self) -> float:
+        """After so long without a poll the group goes on without this sink.
+
+        A step may meet a store that hangs while it connects, twice, or while it inserts, after ten seconds of writing.
+        """
+        return self.session_timeout_s + 4 * self.store_timeout_s
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, str]) -> SinkSettings:
@@ -29,8 +39,8 @@ class SinkSettings:
         read = SettingsReader(values)
         usual = Limits()
         settings = cls(
-            bootstrap=read.text("FOOTFALL_BOOTSTRAP"),
-            clickhouse=read.text("FOOTFALL_CLICKHOUSE"),
+            transport=KafkaTransport.read(read),
+            clickhouse=ClickHouseAddress.read(read),
             group=read.text("FOOTFALL_SINK_GROUP", cls.group),
             limits=Limits(
                 rows=read.integer("FOOTFALL_SINK_ROWS", usual.rows, low=1, high=1_000_000),
@@ -38,11 +48,13 @@ class SinkSettings:
                 idle_s=read.number("FOOTFALL_SINK_IDLE_MS", 500, low=10, high=60_000) / 1000,
             ),
             session_timeout_s=read.number("FOOTFALL_SESSION_TIMEOUT_S", cls.session_timeout_s, low=6, high=300),
+            store_timeout_s=read.number("FOOTFALL_STORE_TIMEOUT_S", cls.store_timeout_s, low=1, high=600),
             metrics_host=read.text("FOOTFALL_METRICS_HOST", cls.metrics_host),
             metrics_port=read.integer("FOOTFALL_METRICS_PORT", cls.metrics_port, low=0, high=65_535),
         )
-        problem = url_problem(settings.clickhouse) if settings.clickhouse else ""
-        if problem:
-            read.problems.append(problem)
         read.finish()
         return settings
+
+    def kafka(self) -> dict[str, str]:
+        """Client configuration for confluent-kafka."""
+        return self.transport.client()

@@ -10,6 +10,9 @@ from footfall_events.errors import PoisonEvent
 from footfall_events.rows import decode_rows, encode_rows
 from footfall_events.schemas import SIGHTINGS
 
+MAX_SIGHTINGS_BYTES = 1024 * 1024
+"""Longest value that is read: ten times what a collector sends at most. It bounds what one message can cause."""
+
 _MAX_ID_BYTES = 200
 
 
@@ -87,5 +90,7 @@ def encode_sightings(header: BatchHeader, batch: pa.RecordBatch) -> bytes:
 
 def decode_sightings(value: bytes) -> tuple[BatchHeader, pa.RecordBatch]:
     """Header and rows of one message; raises PoisonEvent for anything that is not a sightings batch."""
+    if len(value) > MAX_SIGHTINGS_BYTES:
+        raise PoisonEvent("oversized", f"{len(value)} bytes")
     batch = decode_rows(value, SIGHTINGS)
     return BatchHeader.from_metadata(batch.schema.metadata), batch

@@ -37,7 +37,8 @@ STORE_MINUTES = Topic("store_minutes.v1", "per-minute counters of each store", {
 DEAD_LETTERS = Topic(
     "deadletters.v1",
     "bytes that could not be processed, untouched, with the reason in the headers",
-    {"retention.ms": str(30 * DAY_MS)},
+    # Room for the largest message of another topic, and the headers around it.
+    {"retention.ms": str(30 * DAY_MS), "max.message.bytes": str(2 * 1024 * 1024)},
 )
 CHECKPOINTS = Topic(
     "checkpoints.v1",

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from footfall_streams.watermark import ROW_LEAD_MS
 
 _MAX_SPAN_MS = 10_000
+_EARLIEST_MS = 946_684_800_000
+"""2000-01-01 UTC. A clock before it was never set: a board without a battery says 1970. And no calendar downstream
+reaches back to 1969, the business date of its first hours."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,14 @@ def read_batch(message: Message, stores: Mapping[str, int], configs: list[StoreC
     store = stores[header.store_id]
     if header.sensor_id not in configs[store].sensors:
         raise PoisonEvent("unknown_sensor")
+    if header.sensor_clock_ms < _EARLIEST_MS:
+        raise PoisonEvent("clock_not_set")
     if header.sensor_clock_ms > message.appended_ms + configs[store].max_clock_lead_s * 1000:
         raise PoisonEvent("clock_ahead")
     observed = rows.column("observed_at").cast(pa.int64()).to_numpy()
     classes = rows.column("address_class").to_numpy()
     if len(observed):
-        if observed.min() < 0 or observed.max() > header.sensor_clock_ms + ROW_LEAD_MS:
+        if observed.min() < _EARLIEST_MS or observed.max() > header.sensor_clock_ms + ROW_LEAD_MS:
             raise PoisonEvent("rows_ahead_of_clock")
         if not np.isin(classes, (AddressClass.GLOBAL, AddressClass.ASSOCIATED)).all():
             raise PoisonEvent("unstable_address")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from footfall_events.dead_letters import OMITTED_BYTES
 from footfall_events.topics import DEAD_LETTERS, SIGHTINGS
 
 from footfall_streams.events import Message
 from footfall_streams.state import State
+
+_LARGEST_LETTER = 1_500_000  # bytes; more than the log takes uncompressed
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,17 @@ class Step:
     counts: Counter[str] = field(default_factory=Counter)
 
     def dead_letter(self, message: Message, value: bytes, reason: str) -> None:
-        """Send bytes of a message to the dead letters, with the place they come from."""
-        headers = (
+        """Send bytes of a message to the dead letters, with the place they come from.
+
+        A value that only compression brought through the log stays there: the letter says how long it is.
+        """
+        headers: tuple[tuple[str, bytes], ...] = (
             ("reason", reason.encode()),
             ("topic", SIGHTINGS.name.encode()),
             ("partition", str(message.partition).encode()),
             ("offset", str(message.offset).encode()),
         )
+        if len(value) > _LARGEST_LETTER:
+            headers, value = (*headers, (OMITTED_BYTES, str(len(value)).encode())), b""
         self.outputs[message.partition].append(Output(DEAD_LETTERS.name, message.key, value, headers))
         self.counts[f"dead_letters/{reason}"] += 1

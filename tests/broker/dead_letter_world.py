@@ -19,6 +19,7 @@ from footfall_cli.drained import read_all
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.log_reader import read_log, spans_of
 from footfall_cli.main import footfall
+from footfall_events.producing import PRODUCER
 from footfall_events.stores import ChainConfig
 from footfall_events.topics import SIGHTINGS, STORE_MINUTES, VISITS
 from footfall_streams.events import Message
@@ -107,9 +108,7 @@ def send(kafka: EmbeddedKafka, batches: Sequence[SentBatch], partition: int = -1
 
 def send_values(kafka: EmbeddedKafka, values: Sequence[tuple[str, bytes]], partition: int = -1) -> list[KafkaMessage]:
     """Send bytes under keys to `sightings.v1`."""
-    producer = Producer(
-        {"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True}
-    )
+    producer = Producer({**PRODUCER, "bootstrap.servers": kafka.bootstrap})
     delivered: dict[int, KafkaMessage] = {}
     for number, (key, value) in enumerate(values):
 

@@ -19,6 +19,7 @@ from footfall_cli.embedded_kafka import EmbeddedCluster
 from footfall_cli.main import footfall, main
 from footfall_cli.topics import apply_topics, missing_copies
 from footfall_events.errors import ConfigError
+from footfall_events.producing import PRODUCER
 from footfall_events.topics import SIGHTINGS
 
 from tests.broker.workers import Worker, send, tables_in
@@ -103,9 +104,7 @@ def test_every_broker_is_killed_and_comes_back_in_turn_and_two_at_once_make_ever
     first, second, _ = cluster.brokers
     cluster.kill(first)
     cluster.kill(second)
-    producer = Producer(
-        {"bootstrap.servers": cluster.bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True}
-    )
+    producer = Producer({**PRODUCER, "bootstrap.servers": cluster.bootstrap})
     for value in parts[4]:
         producer.produce(SIGHTINGS.name, value, b"s")
     assert producer.flush(5) == len(parts[4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from footfall_events.errors import ConfigError
-from footfall_sinks.clickhouse import url_problem
+from footfall_sinks.address import url_problem
 from footfall_sinks.settings import SinkSettings
 
 GOOD = {"FOOTFALL_BOOTSTRAP": "kafka:9092", "FOOTFALL_CLICKHOUSE": "http://clickhouse:8123"}
@@ -21,10 +21,12 @@ def test_every_problem_is_reported_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
-def test_a_bad_url_is_reported_without_its_password() -> None:
-    assert "secret" not in url_problem("ftp://user:secret@host")
+@pytest.mark.parametrize("url", ["ftp://user:secret@host", "https://user:secret@host", "http://secret@host"])
+def test_a_url_with_a_password_is_refused_without_repeating_it(url: str) -> None:
+    assert url_problem(url)
+    assert "secret" not in url_problem(url)
 
 
-@pytest.mark.parametrize("url", ["http://host", "https://user:word@host:8443", "http://[::1]:8123"])
+@pytest.mark.parametrize("url", ["http://host", "https://host:8443", "http://[::1]:8123"])
 def test_a_url_of_an_http_interface_is_taken(url: str) -> None:
     assert url_problem(url) == ""

@@ -1,0 +1,99 @@
+"""The sink's loop while a store is slow, away at the end, or a message cannot be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pytest
+from footfall_events.errors import BrokerUnavailable, StoreUnavailable
+from footfall_sinks.consume import Message
+from footfall_sinks.settings import SinkSettings
+
+from tests.unit.test_sink_consume import TOPIC, Scripted, message
+
+
+class Slow(Scripted):
+    """Every insert and every dead letter takes six seconds."""
+
+    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+        super().insert(table, rows, token)
+        self.now_s += 6
+
+    def send(self, message: Message, reason: str) -> None:
+        super().send(message, reason)
+        self.now_s += 6
+
+    def steps(self, messages: Iterable[Message], number: int) -> list[list[str]]:
+        """What each step did, after one that took the messages in."""
+        self.arriving = list(messages)
+        self.sink.step(0)
+        self.now_s += 2
+        happened = []
+        for _ in range(number):
+            self.events = []
+            self.sink.step(0)
+            happened.append([event[0] for event in self.events])
+        return happened
+
+
+def test_a_step_writes_for_ten_seconds_and_commits_what_it_wrote_before_it_polls_again() -> None:
+    world = Slow()
+    blocks = [message(1, partition=number) for number in range(5)]
+    assert world.steps(blocks, 4) == [
+        ["insert", "insert", "commit", "pause"],
+        ["pause", "insert", "insert", "commit", "pause"],
+        ["pause", "insert", "commit", "resume"],
+        [],
+    ]
+    assert world.metric("footfall_sinks_paused") == 0
+
+
+def test_a_block_full_of_poison_does_not_hold_up_the_polling() -> None:
+    world = Slow()
+    poison = [message(number, b"rubbish") for number in range(5)]
+    assert world.steps(poison, 4) == [
+        ["dead", "dead", "pause"],
+        ["pause", "dead", "dead", "pause"],
+        ["pause", "dead", "commit", "resume"],
+        [],
+    ]
+
+
+def test_a_block_that_the_store_refuses_does_not_hold_up_the_polling() -> None:
+    world = Slow()
+    world.refused = {4}
+    assert world.steps([message(number) for number in (2, 3, 4, 5)], 3) == [
+        ["insert", "insert", "commit", "pause"],
+        ["pause", "dead", "insert", "commit", "resume"],
+        [],
+    ]
+
+
+@pytest.mark.parametrize("what", ["store", "broker"])
+def test_the_end_tries_nothing_while_something_is_away(what: str) -> None:
+    world = Scripted()
+    if what == "store":
+        world.insert_failures = [StoreUnavailable("hangs")]
+    else:
+        world.commit_failures = [BrokerUnavailable("hangs")]
+    world.run(message(3))
+    world.sink.finish()
+    assert world.events == []
+
+
+def test_a_message_that_cannot_be_fetched_is_dead_lettered_and_passed() -> None:
+    world = Scripted()
+    assert world.run(message(3), Message(TOPIC, 0, 4, None, b"", "unpacks_to_too_much"), message(5)) == [
+        ("dead", "unpacks_to_too_much", TOPIC, 0, 4, b""),
+        ("insert", "store_minutes_log", [3, 5], "id:0:3-5"),
+        ("commit", {0: 6}),
+    ]
+
+
+def test_the_group_waits_for_a_sink_longer_than_any_step_can_take() -> None:
+    read = SinkSettings.from_mapping
+    given = {"FOOTFALL_BOOTSTRAP": "localhost:9092", "FOOTFALL_CLICKHOUSE": "http://localhost:8123"}
+    # Connecting is tried twice, and ten seconds of writing come before the insert that hangs.
+    assert read(given).longest_step_s > 2 * 60 + 10
+    assert read({**given, "FOOTFALL_STORE_TIMEOUT_S": "600"}).longest_step_s > 2 * 600 + 10
