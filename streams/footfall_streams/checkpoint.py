@@ -26,6 +26,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient, TopicDescription  # type: ignore[attr-defined]  # not in its stubs
 from footfall_events.errors import BrokerUnavailable, ConfigError
+from footfall_events.producing import PRODUCER
 from footfall_events.topics import CHECKPOINTS, SIGHTINGS
 
 from footfall_streams.fail_points import NONE_ARMED
@@ -98,11 +99,10 @@ class PartitionLog:
         self._producer = Producer(
             {
                 **client,
+                **PRODUCER,
                 "transactional.id": f"footfall-sightings-{partition}",
                 # A dead worker's open transaction holds up read_committed readers for at most this long.
                 "transaction.timeout.ms": 15_000,
-                "partitioner": "murmur2_random",
-                "compression.type": "zstd",
                 "message.max.bytes": int(CHECKPOINTS.config["max.message.bytes"]),
                 "linger.ms": 5,
             }

@@ -2,87 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
-from footfall_cli.children import Child
 from footfall_cli.drained import read_all, stream_lag, wait_until_zero
 from footfall_cli.embedded_kafka import EmbeddedKafka
-from footfall_cli.main import footfall, main
+from footfall_cli.main import main
 from footfall_cli.topics import apply_topics
-from footfall_events.topics import DEAD_LETTERS, SIGHTINGS, STORE_MINUTES, VISITS
-from footfall_streams.step import Output, Step
+from footfall_events.topics import DEAD_LETTERS, SIGHTINGS
 
-from tests.property.worlds import Tables, messages, run, world
+from tests.broker.workers import Worker, send, tables_in, worker_on
+from tests.property.worlds import messages, run, world
 
 pytestmark = pytest.mark.broker
-
-CONFIG = """
-[[stores]]
-id = "s"
-sensors = ["a", "b"]
-opening = { daily = "02:00-23:00" }
-"""
-
-
-class Worker:
-    """A `footfall stream` process that is started again whenever it has ended, as its supervisor would."""
-
-    def __init__(self, directory: Path, bootstrap: str) -> None:
-        config = directory / "chain.toml"
-        config.write_text(CONFIG)
-        command = footfall("stream", "--config", config, "--bootstrap", bootstrap, "--metrics-port", "0")
-        # The worker inherits what the tests run in.
-        environ = {**os.environ, "FOOTFALL_CHUNK_MESSAGES": "16", "FOOTFALL_SESSION_TIMEOUT_S": "6"}  # noqa: TID251
-        self.child = Child("worker", command, directory / "worker.log", environ)
-        self.child.start()
-
-    def keep_alive(self) -> None:
-        assert self.child.exit_code() != 2, self.child.tail()
-        if self.child.exit_code() is not None:
-            self.child.start()
-
-
-@contextmanager
-def worker_on(directory: Path, kafka: EmbeddedKafka) -> Iterator[Worker]:
-    worker = Worker(directory, kafka.bootstrap)
-    try:
-        yield worker
-    finally:
-        worker.child.stop()
-    assert worker.child.exit_code() == 0, worker.child.tail()
-
-
-def send(bootstrap: str, values: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "enable.idempotence": True})
-    for value in values:
-        producer.produce(SIGHTINGS.name, value, b"s")
-    assert producer.flush(60) == 0
-
-
-def tables_in(bootstrap: str) -> Tables:
-    """What the topics hold, as ClickHouse would show it."""
-    step = Step()
-    for topic in (VISITS.name, STORE_MINUTES.name, DEAD_LETTERS.name):
-        for found in read_all(bootstrap, topic):
-            headers = tuple(found.headers.items())
-            step.outputs[found.partition].append(Output(topic, found.key, found.value or b"", headers))
-    tables = Tables()
-    tables.add(step)
-    return tables
 
 
 def test_the_topics_hold_the_tables_of_the_pure_fold(tmp_path: Path, kafka: EmbeddedKafka) -> None:
     apply_topics(kafka.bootstrap, partitions=2)
     log = messages(world(Random(5)))
     send(kafka.bootstrap, [*(message.value for message in log), b"not a batch"])
-    with worker_on(tmp_path, kafka) as worker:
+    with worker_on(tmp_path, kafka.bootstrap) as worker:
         wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
     found = tables_in(kafka.bootstrap)
     assert found.visits() == run(log).visits()
@@ -101,7 +42,7 @@ def test_a_killed_worker_and_a_killed_broker_change_nothing(tmp_path: Path, kafk
     apply_topics(kafka.bootstrap, partitions=2)
     log = messages(world(Random(6), hours=4, sightings=200))
     third = len(log) // 3
-    with worker_on(tmp_path, kafka) as worker:
+    with worker_on(tmp_path, kafka.bootstrap) as worker:
         send(kafka.bootstrap, [message.value for message in log[:third]])
         wait_until_zero(lambda: max(0, stream_lag(kafka.bootstrap) - third // 2), worker.keep_alive, 60)
         worker.child.kill()
@@ -127,7 +68,7 @@ def test_a_topic_made_anew_is_refused_until_its_state_is_reset(tmp_path: Path, k
     apply_topics(kafka.bootstrap, partitions=2)
     old, new = messages(world(Random(7))), messages(world(Random(8)))
     send(kafka.bootstrap, [message.value for message in old])
-    with worker_on(tmp_path, kafka) as worker:
+    with worker_on(tmp_path, kafka.bootstrap) as worker:
         wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
     recreate(kafka.bootstrap)
     send(kafka.bootstrap, [message.value for message in new])
@@ -136,7 +77,7 @@ def test_a_topic_made_anew_is_refused_until_its_state_is_reset(tmp_path: Path, k
     assert refused.child.process.wait(60) == 2
     assert "footfall topics reset-state" in refused.child.tail()
     assert main(["topics", "reset-state", "--bootstrap", kafka.bootstrap]) == 0
-    with worker_on(tmp_path, kafka) as worker:
+    with worker_on(tmp_path, kafka.bootstrap) as worker:
         wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
     rows = {row["visit_id"]: row for row in tables_in(kafka.bootstrap).visits()}
     for wanted in run(new).visits():
