@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 BIN := .venv/bin
 SOURCES := collectors streams sinks infra tests
 
-.PHONY: setup demo test quick lint types fmt bench lock
+.PHONY: setup demo test quick chaos chaos-teeth lint types fmt bench lock
 
 setup: .venv/.installed .kafka/.checked
 
@@ -28,6 +28,15 @@ test: setup lint types
 
 quick: setup
 	$(BIN)/pytest tests/unit
+
+# Real stores, real parts, and 40 faults at random: make chaos SEED=7 FAULTS=40
+SEED ?= 1
+FAULTS ?= 40
+chaos: setup
+	$(BIN)/python -m tests.chaos --seed $(SEED) --faults $(FAULTS)
+
+chaos-teeth: setup
+	$(BIN)/pytest -m teeth tests/chaos
 
 lint: setup
 	$(BIN)/ruff check $(SOURCES)

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
 
@@ -78,9 +78,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             stack.callback(spool.close)
         # Opens an interface: what cannot be heard is refused before anything else is begun.
         outputs = _outputs(settings, store_run, stop, args, spool)
-        with suppress(BrokerUnavailable):
-            # A broker that refuses us never takes a batch; one that is away will.
-            check_access(settings.transport, _LOOK_S)
+        _look_at_kafka(settings, spool)
         _serve_metrics(settings, registry)
         publisher = _publisher(settings, spool, metrics, stop)
         stack.callback(publisher.close)
@@ -116,6 +114,22 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Collector
         except OSError as error:
             raise ConfigError([f"--report {args.report}: {error.strerror}"]) from error
     return settings
+
+
+def _look_at_kafka(settings: CollectorSettings, spool: Spool | None) -> None:
+    """Raise ConfigError if the broker refuses us: it never takes a batch, while one that is away will.
+
+    A sensor that has spooled before goes on hearing all the same: certificates expire, and shops do not wait.
+    """
+    try:
+        check_access(settings.transport, _LOOK_S)
+    except BrokerUnavailable:
+        return
+    except ConfigError as error:
+        if spool is None or not spool.clock_ms(settings.sensor_id):
+            raise
+        for problem in error.problems:
+            _say(f"{problem}; until then what is heard waits in the spool")
 
 
 def _serve_metrics(settings: CollectorSettings, registry: CollectorRegistry) -> None:

@@ -22,9 +22,11 @@ from footfall_cli.children import Child, free_port, wait_for_line
 from footfall_cli.drained import read_all, sink_lag, stream_lag, wait_until_zero
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.kafka_node import Door
-from footfall_cli.main import footfall
+from footfall_cli.main import footfall, main
 from footfall_cli.stack import Stack
 from footfall_cli.topics import apply_topics
+from footfall_collectors.metrics import CollectorMetrics
+from footfall_collectors.spool import Bounds, Spool
 from footfall_events.broker_access import check_access
 from footfall_events.errors import ConfigError, StoreUnavailable
 from footfall_events.settings import SettingsReader
@@ -32,6 +34,7 @@ from footfall_events.topics import SIGHTINGS
 from footfall_events.transport import KafkaTransport
 from footfall_sinks.address import ClickHouseAddress
 from footfall_sinks.clickhouse import ClickHouseStore, open_client
+from prometheus_client import CollectorRegistry
 
 from tests.broker.locked_clickhouse import USER as WRITER
 from tests.certificates import Authority
@@ -285,6 +288,25 @@ def test_every_process_that_is_refused_at_its_start_ends_with_2(place: Place, st
     finally:
         for child in children.values():
             child.kill()
+
+
+def test_a_sensor_that_has_spooled_before_goes_on_hearing_though_kafka_refuses_it(place: Place) -> None:
+    environ, said = wrong(place, "an expired certificate")
+    directory = place.directory / "spool"
+    metrics = CollectorMetrics(CollectorRegistry())
+    with closing(Spool(directory, Bounds(10**7, 10**9), metrics, lambda _: None)) as spool:
+        spool.append(SIGHTINGS.name, b"s", b"a batch", FRAMES[0][0], "a")
+    key = place.written("key.toml", "")
+    key.unlink()
+    assert main(["keys", "init", "--config", environ["FOOTFALL_CONFIG"], "--key-file", str(key)]) == 0
+    more = {"FOOTFALL_SPOOL": str(directory), "FOOTFALL_KEY_FILE": str(key), "FOOTFALL_STORE": "s"}
+    command = footfall("collect", "--stdin", "--sensor", "a")
+    child = Child("collect", command, place.directory / "spooling.log", environ | more)
+    child.start()
+    code, log = ended(child)
+    assert said in log
+    assert "waits in the spool" in log
+    assert code == 1, log  # an empty standard input is no whole capture: it was read
 
 
 def test_a_client_with_a_certificate_of_its_own_comes_in(place: Place) -> None:
