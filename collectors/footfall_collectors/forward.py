@@ -64,7 +64,7 @@ class Flight:
     def __init__(self, client: Mapping[str, str], outage: Outage) -> None:
         self._producer = Producer({**client, **_PRODUCER, "error_cb": outage.heard}, logger=LOG)
         self._confirmed: list[Spooled] = []
-        self.unreported = 0
+        self._unreported = 0
         self.in_the_air: dict[int, Spooled] = {}
         self.last_id = 0
         self.failure: KafkaError | None = None
@@ -76,7 +76,7 @@ class Flight:
             self._producer.produce(
                 message.topic, message.value, message.key, on_delivery=partial(self._report, message.id)
             )
-            self.unreported += 1
+            self._unreported += 1
         except KafkaException as error:  # larger than the client takes, or it has failed already
             self._fail(error.args[0])
 
@@ -99,11 +99,11 @@ class Flight:
         deadline_s = time.monotonic() + _LAST_WORDS_S
         while True:
             found += self.confirmed(_POLL_S)
-            if not self.unreported or time.monotonic() > deadline_s:
+            if not self._unreported or time.monotonic() > deadline_s:
                 return found
 
     def _report(self, number: int, error: KafkaError | None, _: Message) -> None:
-        self.unreported -= 1
+        self._unreported -= 1
         if error is None:
             self._confirmed.append(self.in_the_air.pop(number))
         else:

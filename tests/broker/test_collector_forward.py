@@ -58,17 +58,20 @@ def test_nothing_overtakes_the_neighbours_of_a_refused_message(tmp_path: Path, k
         spool.append("t", b"s", b"%d|" % number + os.urandom(4_000 if number == 4 else 10), number, "x")
     # Three a request: the next one is on its way when the refusal comes.
     client = {"bootstrap.servers": kafka.bootstrap, "batch.num.messages": "3"}
-    # However long it takes until somebody looks at its failure, a client sends nothing behind it.
+    # However long it takes until somebody does something about its failure, a client sends nothing behind it.
     flight = Flight(client, Outage(CollectorMetrics(CollectorRegistry()), lambda _: None))
     for message in spool.after(0, 30):
         flight.take(message)
     confirmed: list[Spooled] = []
 
-    def every_report_has_come() -> bool:
+    def has_failed() -> bool:
         confirmed.extend(flight.confirmed(0.1))
-        return not flight.unreported
+        return flight.failure is not None
 
-    wait_until(every_report_has_come, "a report of each")
+    wait_until(has_failed, "the refusal")
+    for _ in range(20):
+        confirmed += flight.confirmed(0.1)
+    confirmed += flight.end()
     assert [message.id for message in confirmed] == [1, 2, 3]
     forwarder = Forwarder(spool, client, CollectorMetrics(CollectorRegistry()), lambda _: None, Event())
     try:
