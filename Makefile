@@ -24,7 +24,7 @@ demo: setup
 	$(BIN)/footfall demo
 
 test: setup lint types
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 quick: setup
 	$(BIN)/pytest tests/unit

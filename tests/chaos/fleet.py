@@ -106,7 +106,7 @@ class Fleet:
 
     def stop(self) -> None:
         for sensor in self.sensors:
-            sensor.send(signal.SIGKILL)
+            sensor.kill()
         for member in (*self.workers, *self.sinks, self.store):
             member.end()
         self.kafka.kill()

@@ -106,6 +106,13 @@ class PipedSensor:
             os.close(self._pipe)
         return code
 
+    def kill(self) -> None:
+        """The end, whatever state it is in."""
+        self.held = True
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def finish(self) -> int:
         """Wait for the radio's end and let the collector send what is left; its exit code."""
         self._thread.join()
