@@ -13,8 +13,10 @@ import struct
 import subprocess
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 
@@ -35,7 +37,8 @@ NONSENSE = 300
 
 _HEADER_BYTES, _RECORD_BYTES = 24, 16
 NOTHING = pa.RecordBatch.from_pylist([], schema=SIGHTING_ROWS)
-_PIPE_BYTES = 4096  # little may be lost in a pipe, and a frozen collector is noticed soon
+_PIPE_BYTES = 65_536
+_TICK_S = 0.2
 
 
 def records(capture: bytes) -> Iterator[tuple[float, bytes]]:
@@ -125,16 +128,17 @@ class PipedSensor:
     def _play(self) -> None:
         heard = list(records(self._capture))
         begin, end = heard[0][0], heard[-1][0]
-        started = time.monotonic()
-        for at, record in heard:
-            due = started + (at - begin) / (end - begin) * self._pace_s
-            while (wait := due - time.monotonic()) > 0:
-                time.sleep(min(wait, 0.1))
+        started, said = time.monotonic(), 0
+        while said < len(heard):
+            time.sleep(_TICK_S)
+            now = begin + (time.monotonic() - started) / self._pace_s * (end - begin)
+            due = bisect_right(heard, now, lo=said, key=itemgetter(0))
             # A frozen collector holds the writer up; killing it lets go: its successor's pipe is never mistaken.
             with self._lock:
                 if not self.held and self.runs:
                     with suppress(BrokenPipeError):
-                        os.write(self._pipe, record)
+                        os.write(self._pipe, b"".join(record for _, record in heard[said:due]))
+            said = due
 
 
 class Gateway:
