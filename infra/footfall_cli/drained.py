@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from footfall_events.dead_letters import REPLAYED
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.topics import CHECKPOINTS, DEAD_LETTERS, SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, VISITS
 from footfall_streams.state import OFFSET_KEY, Progress
 
+from footfall_cli.deadletters import Record
+from footfall_cli.log_reader import open_reader, read_log
 from footfall_cli.topics import Kafka, client_of
 
 SINK_GROUP = "footfall-sink"
 _TIMEOUT_S = 10.0
 
 
-def _reader(kafka: Kafka, *, eof: bool = False) -> Consumer:
-    return Consumer(
-        {
-            **client_of(kafka),
-            "group.id": "footfall-observer",  # never joins, never commits
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": eof,
-            "auto.offset.reset": "earliest",
-        }
-    )
-
-
 def end_offsets(kafka: Kafka, topic: str) -> dict[int, int]:
     """End of every partition that holds anything; a broker that is just starting gets some seconds."""
-    reader = _reader(kafka)
+    reader = open_reader(kafka)
     deadline = time.monotonic() + _TIMEOUT_S
     try:
         while True:
@@ -48,41 +37,11 @@ def end_offsets(kafka: Kafka, topic: str) -> dict[int, int]:
         reader.close()
 
 
-@dataclass(frozen=True)
-class LogMessage:
-    """One committed message of a topic."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: dict[str, bytes]
-
-
-def read_all(kafka: Kafka, topic: str, begin: Mapping[int, int] | None = None) -> list[LogMessage]:
+def read_all(kafka: Kafka, topic: str, begin: Mapping[int, int] | None = None) -> list[Record]:
     """Every committed message that a topic holds now, or those from an offset of each partition on."""
     begin = begin or {}
-    ends = {number: end for number, end in end_offsets(kafka, topic).items() if end > begin.get(number, 0)}
-    reader = _reader(kafka, eof=True)
-    found = []
-    try:
-        reader.assign([TopicPartition(topic, number, begin.get(number, 0)) for number in ends])
-        while ends:
-            message = reader.poll(_TIMEOUT_S)
-            if message is None:
-                raise BrokerUnavailable(f"{topic} stopped before its end")
-            error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise BrokerUnavailable(str(error))
-            # While somebody writes there is no end of the partition: the end is where it was when we began.
-            if error is None and offset < ends.get(partition, 0):
-                headers: dict[str, bytes] = dict(message.headers() or [])  # type: ignore[arg-type]  # all of ours are bytes
-                found.append(LogMessage(partition, offset, message.key(), message.value(), headers))
-            if offset + 1 >= ends.get(partition, 0) or error is not None:
-                ends.pop(partition, None)
-    finally:
-        reader.close()
-    return found
+    spans = {number: range(begin.get(number, 0), end) for number, end in end_offsets(kafka, topic).items()}
+    return list(read_log(kafka, topic, spans))
 
 
 def checkpointed(kafka: Kafka) -> dict[int, int]:
@@ -124,8 +83,8 @@ def _sink_commits(kafka: Kafka, topic: str) -> dict[int, int]:
 
 
 def dead_letters(kafka: Kafka) -> int:
-    """How many messages `deadletters.v1` holds."""
-    return len(read_all(kafka, DEAD_LETTERS.name))
+    """How many letters `deadletters.v1` holds; a note that one was sent back is none."""
+    return sum(REPLAYED not in record.headers for record in read_all(kafka, DEAD_LETTERS.name))
 
 
 def wait_until_zero(

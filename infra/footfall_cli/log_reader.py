@@ -15,7 +15,8 @@ from footfall_cli.topics import Kafka, client_of
 _TIMEOUT_S = 30.0
 
 
-def _reader(kafka: Kafka) -> Consumer:
+def open_reader(kafka: Kafka) -> Consumer:
+    """A client for looking at committed messages; partitions are assigned by hand."""
     return Consumer(
         {
             **client_of(kafka),
@@ -31,7 +32,7 @@ def _reader(kafka: Kafka) -> Consumer:
 
 def spans_of(kafka: Kafka, topic: str) -> dict[int, range]:
     """The committed offsets of each partition; raises ConfigError if there is no such topic, BrokerUnavailable."""
-    reader = _reader(kafka)
+    reader = open_reader(kafka)
     try:
         found = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
         if not found.partitions:
@@ -49,7 +50,7 @@ def read_log(
 ) -> Iterator[Record]:
     """Every committed message within the spans; ascending within a partition. `show` is told how many were read."""
     left = {number: span for number, span in spans.items() if span}
-    reader = _reader(kafka)
+    reader = open_reader(kafka)
     done = 0
     try:
         reader.assign([TopicPartition(topic, number, span.start) for number, span in left.items()])

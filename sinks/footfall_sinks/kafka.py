@@ -15,6 +15,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 from footfall_events import topics
+from footfall_events.dead_letters import OMITTED_BYTES
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.producing import PRODUCER
 
@@ -142,7 +143,7 @@ class KafkaDeadLetters:
         ]
         error = self._deliver(message.key, message.value, headers)
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            error = self._deliver(message.key, b"", [*headers, ("omitted_bytes", str(len(message.value)).encode())])
+            error = self._deliver(message.key, b"", [*headers, (OMITTED_BYTES, str(len(message.value)).encode())])
         if error is not None:
             raise BrokerUnavailable(error.name())
 

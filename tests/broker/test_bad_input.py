@@ -14,7 +14,8 @@ import pytest
 from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer
 from footfall_cli.children import Child
-from footfall_cli.drained import LogMessage, read_all, stream_lag
+from footfall_cli.deadletters import Record
+from footfall_cli.drained import read_all, stream_lag
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.main import footfall
 from footfall_cli.topics import apply_topics
@@ -95,7 +96,7 @@ class Sender:
         (place,) = places
         return place
 
-    def check(self, letters: list[LogMessage]) -> None:
+    def check(self, letters: list[Record]) -> None:
         """Every bad message, and nothing else, has one dead letter with its reason, its place and its bytes."""
         found = {}
         for letter in letters:

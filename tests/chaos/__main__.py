@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="what goes wrong, and when (default 1)")
     parser.add_argument("--faults", type=int, default=40, help="how many faults (default 40)")
-    parser.add_argument("--every-s", type=float, default=7.0, help="seconds between two faults, on average (default 7)")
+    parser.add_argument("--every-s", type=float, default=6.0, help="seconds between two faults, on average (default 6)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave logs and data there")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="footfall-chaos-", ignore_cleanup_errors=True) as temporary:

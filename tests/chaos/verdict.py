@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from footfall_cli.drained import LogMessage
+from footfall_cli.deadletters import Record
 
 from tests.oracle.compare import from_query, keyed_differences, report
 from tests.oracle.minutes import store_minutes
@@ -119,7 +119,7 @@ def judge(
     return verdict
 
 
-def repeated_rows(messages: Iterable[LogMessage]) -> int:
+def repeated_rows(messages: Iterable[Record]) -> int:
     """Rows of `visits.v1` that were committed twice: same visit, same version."""
     seen: Counter[tuple[int, int]] = Counter()
     for message in messages:
