@@ -63,16 +63,16 @@ def sink_lag(kafka: Kafka) -> int:
     """Messages of the sink's topics whose offset its group has not committed past."""
     # Transaction markers are offsets without messages, so what is left is counted by reading it.
     topics = (VISITS.name, STORE_MINUTES.name, SENSOR_MINUTES.name)
-    return sum(len(read_all(kafka, topic, _sink_commits(kafka, topic))) for topic in topics)
+    return sum(len(read_all(kafka, topic, committed_by(SINK_GROUP, kafka, topic))) for topic in topics)
 
 
-def _sink_commits(kafka: Kafka, topic: str) -> dict[int, int]:
-    """Next offset of each partition that the sink's group has committed.
+def committed_by(group: str, kafka: Kafka, topic: str) -> dict[int, int]:
+    """Next offset of each partition that a group has committed; empty if nobody can tell now.
 
     A consumer asks: an admin client crashes if the group's coordinator is just moving or loading (librdkafka's
     rd_kafka_handle_OffsetFetch takes it for a group member).
     """
-    reader = Consumer({**client_of(kafka), "group.id": SINK_GROUP, "enable.auto.commit": False})  # never joins
+    reader = Consumer({**client_of(kafka), "group.id": group, "enable.auto.commit": False})  # never joins
     try:
         places = [TopicPartition(topic, number) for number in end_offsets(kafka, topic)]
         return {place.partition: place.offset for place in reader.committed(places, _TIMEOUT_S) if place.offset >= 0}

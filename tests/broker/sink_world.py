@@ -15,10 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConsumerGroupDescription  # type: ignore[attr-defined]
 from footfall_cli.children import Child, free_port
-from footfall_cli.drained import end_offsets
+from footfall_cli.drained import committed_by, end_offsets
 from footfall_cli.main import footfall
 from footfall_events.producing import PRODUCER
 from footfall_events.rows import encode_rows
@@ -126,14 +126,8 @@ class Group:
 
     def committed(self) -> dict[Place, int]:
         """Next offset of each partition; empty if there is none, or nobody knows."""
-        admin = self._admin()
-        try:
-            of_group = [ConsumerGroupTopicPartitions(GROUP)]
-            asked = admin.list_consumer_group_offsets(of_group, request_timeout=_ANSWER_S)[GROUP]
-            listed = asked.result(_ANSWER_S)
-        except (KafkaException, TimeoutError):
-            return {}
-        return {(tp.topic, tp.partition): tp.offset for tp in listed.topic_partitions}
+        found = {name: committed_by(GROUP, self._bootstrap, name) for name in TARGETS}
+        return {(name, number): offset for name, offsets in found.items() for number, offset in offsets.items()}
 
     def ends(self) -> dict[Place, int]:
         """End of every partition of the sinks' topics. They hold no transactions here, so no markers."""
