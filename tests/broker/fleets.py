@@ -78,10 +78,14 @@ class Fleet:
         worker.child.stop(60)
         assert worker.child.exit_code() == 0, worker.child.tail()
 
-    def tick(self) -> None:
-        """What goes on while a test waits: the supervisor's look, and some more messages."""
+    def keep_alive(self) -> None:
+        """The supervisor's look."""
         for worker in self.workers.values():
             worker.keep_alive()
+
+    def tick(self) -> None:
+        """What goes on while a test waits: the supervisor's look, and some more messages."""
+        self.keep_alive()
         self.feed.send(_AT_A_TIME)
 
     def until(self, condition: Callable[[], bool], wait_s: float = 120) -> None:

@@ -87,8 +87,12 @@ def disk_fills_up(_: EmbeddedKafka, directory: Path) -> None:
             with fleet_on(kafka.bootstrap, directory, "disk", PARTITIONS) as fleet:
                 fleet.add("one", "two")
                 fleet.recover("start of two workers")
+                # A broker that dies of its disk may refuse a batch with an error that Kafka's client gives up on, and
+                # only a sensor's outbox sends again: so what the workers have to do is in the log by then.
+                fleet.feed.send(100)
+                fleet.feed.finish()
                 ballast = fill(disk)
-                fleet.until(lambda: kafka.child.exit_code() is not None)
+                until(lambda: kafka.child.exit_code() is not None, fleet.keep_alive, 120)
                 ballast.unlink()
                 kafka.start()
                 fleet.recover("a full disk that took the broker down")
