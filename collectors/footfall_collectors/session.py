@@ -181,15 +181,14 @@ class SensorSession:
     def _batches(self, at_ms: int, clock_ms: int, bursts: BurstArray) -> Iterator[Output]:
         """The bursts as batches of one epoch and at most `max_rows`; one without rows if there is none."""
         parts = list(self._parts(bursts))
-        for number, (epoch, _, rows) in enumerate(parts, start=1):
-            # Until the last part has left, the clock is the start of the first row still to come.
-            promise_ms = parts[number][1] if number < len(parts) else clock_ms
-            self._clock_ms = max(self._clock_ms, min(promise_ms, clock_ms))
+        # Until the last part has left, the clock is the start of the first row still to come.
+        to_come = [*(first_ms for _, first_ms, _ in parts[1:]), clock_ms]
+        for (epoch, _, rows), next_ms in zip(parts, to_come, strict=False):
+            self._clock_ms = max(self._clock_ms, min(next_ms, clock_ms))
             yield Output(at_ms, self._header(self._clock_ms, epoch), rows)
-        self._clock_ms = max(self._clock_ms, clock_ms)
         if not parts:
-            empty = _NOTHING
-            yield Output(at_ms, self._header(self._clock_ms, self._epoch_at(self._clock_ms)), empty)
+            self._clock_ms = max(self._clock_ms, clock_ms)
+            yield Output(at_ms, self._header(self._clock_ms, self._epoch_at(self._clock_ms)), _NOTHING)
 
     def _parts(self, bursts: BurstArray) -> Iterator[tuple[int, int, pa.RecordBatch]]:
         """Epoch, first start and rows of each batch, in the order of their starts."""
