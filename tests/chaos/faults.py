@@ -14,7 +14,8 @@ from tests.chaos.members import Member
 from tests.chaos.sensors import PipedSensor
 
 Repair = Callable[[], None]
-MOST_WORKERS, MOST_SINKS = 3, 3
+FEWEST, MOST = 2, 3
+"""Workers, and sinks, as they are added and removed."""
 
 
 @dataclass(frozen=True)
@@ -38,86 +39,81 @@ def _running(members: list[Member], random: Random) -> Member | None:
     return random.choice(able) if able else None
 
 
-def _kill(members: Callable[[Fleet], list[Member]]) -> Callable[[Fleet, Random], Repair | None]:
+def _workers(fleet: Fleet) -> list[Member]:
+    return fleet.workers
+
+
+def _sinks(fleet: Fleet) -> list[Member]:
+    return fleet.sinks
+
+
+def _store(fleet: Fleet) -> list[Member]:
+    return [fleet.store]
+
+
+def _to_one(
+    members: Callable[[Fleet], list[Member]], strike: Callable[[Member, Random], Repair]
+) -> Callable[[Fleet, Random], Repair | None]:
+    """What is done to any one of these that runs."""
+
     def apply(fleet: Fleet, random: Random) -> Repair | None:
         member = _running(members(fleet), random)
-        if member is None:
-            return None
-        member.held = True
-        member.child.kill()
-        return member.start
+        return None if member is None else strike(member, random)
 
     return apply
 
 
-def _end(members: Callable[[Fleet], list[Member]]) -> Callable[[Fleet, Random], Repair | None]:
-    def apply(fleet: Fleet, random: Random) -> Repair | None:
-        member = _running(members(fleet), random)
-        if member is None:
-            return None
-        member.end()
-        assert member.child.exit_code() != 2, member.child.tail()
-        return member.start
-
-    return apply
+def _kill(member: Member, _random: Random) -> Repair:
+    member.held = True
+    member.child.kill()
+    return member.start
 
 
-def _freeze(members: Callable[[Fleet], list[Member]]) -> Callable[[Fleet, Random], Repair | None]:
-    def apply(fleet: Fleet, random: Random) -> Repair | None:
-        member = _running(members(fleet), random)
-        if member is None:
-            return None
-        member.send(signal.SIGSTOP)
-        return lambda: member.send(signal.SIGCONT)
+def _end(member: Member, _random: Random) -> Repair:
+    member.end()
+    assert member.child.exit_code() != 2, member.child.tail()
+    return member.start
 
-    return apply
+
+def _freeze(member: Member, _random: Random) -> Repair:
+    member.send(signal.SIGSTOP)
+    return lambda: member.send(signal.SIGCONT)
 
 
 def fail_at(action: str, place: str = "", passing: int = 0) -> Callable[[Fleet, Random], Repair | None]:
     """Start a worker anew so that it dies or stops at a place of the protocol, by default any one at any passing."""
 
-    def apply(fleet: Fleet, random: Random) -> Repair | None:
-        worker = _running(fleet.workers, random)
-        if worker is None:
-            return None
+    def strike(worker: Member, random: Random) -> Repair:
         worker.child.kill()
         worker.arm(f"{place or random.choice(list(POINTS))}:{action}:{passing or random.randint(1, 8)}")
         worker.start()
         return lambda: worker.send(signal.SIGCONT)
 
+    return _to_one(_workers, strike)
+
+
+def _add(
+    members: Callable[[Fleet], list[Member]], add: Callable[[Fleet], None]
+) -> Callable[[Fleet, Random], Repair | None]:
+    def apply(fleet: Fleet, _random: Random) -> Repair | None:
+        if len(members(fleet)) >= MOST:
+            return None
+        add(fleet)
+        return _nothing
+
     return apply
 
 
-def _add_worker(fleet: Fleet, _random: Random) -> Repair | None:
-    if len(fleet.workers) >= MOST_WORKERS:
-        return None
-    fleet.add_worker()
-    return _nothing
+def _remove(members: Callable[[Fleet], list[Member]]) -> Callable[[Fleet, Random], Repair | None]:
+    def apply(fleet: Fleet, random: Random) -> Repair | None:
+        member = _running(members(fleet), random)
+        if member is None or len(members(fleet)) <= FEWEST:
+            return None
+        members(fleet).remove(member)
+        member.end()
+        return _nothing
 
-
-def _remove_worker(fleet: Fleet, random: Random) -> Repair | None:
-    worker = _running(fleet.workers, random)
-    if worker is None or len(fleet.workers) <= 2:
-        return None
-    fleet.workers.remove(worker)
-    worker.end()
-    return _nothing
-
-
-def _add_sink(fleet: Fleet, _random: Random) -> Repair | None:
-    if len(fleet.sinks) >= MOST_SINKS:
-        return None
-    fleet.add_sink()
-    return _nothing
-
-
-def _remove_sink(fleet: Fleet, random: Random) -> Repair | None:
-    sink = _running(fleet.sinks, random)
-    if sink is None or len(fleet.sinks) <= 2:
-        return None
-    fleet.sinks.remove(sink)
-    sink.end()
-    return _nothing
+    return apply
 
 
 def _broker_down(number: signal.Signals) -> Callable[[Fleet, Random], Repair | None]:
@@ -186,36 +182,24 @@ def _cut_uplink(fleet: Fleet, random: Random) -> Repair | None:
     return repair
 
 
-def _workers(fleet: Fleet) -> list[Member]:
-    return fleet.workers
-
-
-def _sinks(fleet: Fleet) -> list[Member]:
-    return fleet.sinks
-
-
-def _store(fleet: Fleet) -> list[Member]:
-    return [fleet.store]
-
-
 FAULTS = (
-    Fault("worker killed", 4, 3, _kill(_workers)),
-    Fault("worker frozen", 4, 15, _freeze(_workers)),
-    Fault("worker ended", 2, 3, _end(_workers)),
+    Fault("worker killed", 4, 3, _to_one(_workers, _kill)),
+    Fault("worker frozen", 4, 15, _to_one(_workers, _freeze)),
+    Fault("worker ended", 2, 3, _to_one(_workers, _end)),
     Fault("worker killed at a fail point", 4, 1, fail_at("kill")),
     Fault("worker stopped at a fail point", 4, 15, fail_at("stop")),
-    Fault("worker added", 3, 0, _add_worker),
-    Fault("worker removed", 3, 0, _remove_worker),
+    Fault("worker added", 3, 0, _add(_workers, Fleet.add_worker)),
+    Fault("worker removed", 3, 0, _remove(_workers)),
     Fault("broker killed", 2, 4, _broker_down(signal.SIGKILL)),
     Fault("broker ended", 1, 4, _broker_down(signal.SIGTERM)),
     Fault("broker frozen", 2, 12, _freeze_broker),
-    Fault("sink killed", 2, 3, _kill(_sinks), felt_by_sink=True),
-    Fault("sink frozen", 3, 15, _freeze(_sinks), felt_by_sink=True),
-    Fault("sink ended", 1, 3, _end(_sinks), felt_by_sink=True),
-    Fault("sink added", 2, 0, _add_sink, felt_by_sink=True),
-    Fault("sink removed", 2, 0, _remove_sink, felt_by_sink=True),
-    Fault("database killed", 2, 6, _kill(_store), felt_by_sink=True),
-    Fault("database frozen", 2, 12, _freeze(_store), felt_by_sink=True),
+    Fault("sink killed", 2, 3, _to_one(_sinks, _kill), felt_by_sink=True),
+    Fault("sink frozen", 3, 15, _to_one(_sinks, _freeze), felt_by_sink=True),
+    Fault("sink ended", 1, 3, _to_one(_sinks, _end), felt_by_sink=True),
+    Fault("sink added", 2, 0, _add(_sinks, Fleet.add_sink), felt_by_sink=True),
+    Fault("sink removed", 2, 0, _remove(_sinks), felt_by_sink=True),
+    Fault("database killed", 2, 6, _to_one(_store, _kill), felt_by_sink=True),
+    Fault("database frozen", 2, 12, _to_one(_store, _freeze), felt_by_sink=True),
     Fault("collector killed", 3, 2, _end_sensor(signal.SIGKILL)),
     Fault("collector ended", 1, 2, _end_sensor(signal.SIGTERM)),
     Fault("collector frozen", 2, 8, _freeze_sensor),
