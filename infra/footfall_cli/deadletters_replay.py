@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
-from footfall_events.dead_letters import OFFSET, PARTITION, REPLAYED, TOPIC
+from footfall_events.dead_letters import REPLAYED, place_headers
 from footfall_events.errors import FootfallError
 from footfall_events.producing import PRODUCER
 from footfall_events.topics import DEAD_LETTERS
@@ -103,8 +103,6 @@ def _note(letter: Letter, message: KafkaMessage) -> _Parcel:
     """A note lies behind its letter in the letter's own partition, so it is kept for at least as long."""
     headers: Headers = [
         (REPLAYED, letter.place.encode()),
-        (TOPIC, letter.topic.encode()),
-        (PARTITION, str(message.partition()).encode()),
-        (OFFSET, str(message.offset()).encode()),
+        *place_headers(letter.topic, message.partition(), message.offset()),
     ]
     return _Parcel(letter, DEAD_LETTERS.name, None, headers, letter.partition)

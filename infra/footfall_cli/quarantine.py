@@ -17,13 +17,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from aiokafka.partitioner import murmur2
 from footfall_events.errors import ConfigError, FootfallError, Retryable
 from footfall_events.stores import load_chain
 from footfall_events.topics import CHECKPOINTS, SIGHTINGS
-from footfall_streams.checkpoint import LogFacts, is_marked
+from footfall_streams.checkpoint import LogFacts, is_marked, refuse_another_log
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
+from footfall_streams.partitioning import partition_of
 from footfall_streams.state import OFFSET_KEY, Progress, State
 
 from footfall_cli.deadletters import Record, batch_facts
@@ -60,10 +60,7 @@ def _waiting(kafka: Mapping[str, str], facts: LogFacts, partition: int, log: ran
     state: State = {r.key or b"": r.value for r in read_log(kafka, CHECKPOINTS.name, {partition: checkpoints})}
     written = state.pop(OFFSET_KEY, None)
     progress = Progress.from_bytes(written) if written else Progress(log.start, 0, facts.topic_id)
-    if progress.topic_id != facts.topic_id or progress.next_offset > log.stop:
-        raise ConfigError(
-            [f"{SIGHTINGS.name}[{partition}] is not the log its state belongs to: run `footfall topics reset-state`"]
-        )
+    refuse_another_log(partition, progress, facts, log.stop)
     left: State = {key: value for key, value in state.items() if value is not None}
     offsets = range(max(progress.next_offset, log.start), log.stop)
     return Waiting(partition, facts.partitions, left, progress.log_epoch, offsets)
@@ -148,7 +145,7 @@ def _fold(pipe: Connection, kafka: Mapping[str, str], config: Path, found: Waiti
     # Ctrl-C goes to both of us; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        job = StoreJob(load_chain(config), lambda key: (murmur2(key) & 0x7FFFFFFF) % found.partitions)
+        job = StoreJob(load_chain(config), lambda key: partition_of(key, found.partitions))
         job.restore(found.partition, found.log_epoch, found.state)
         for record in read_log(kafka, SIGHTINGS.name, {found.partition: found.offsets}):
             pipe.send(("at", record.offset))

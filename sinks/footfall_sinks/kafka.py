@@ -15,7 +15,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 from footfall_events import topics
-from footfall_events.dead_letters import OMITTED_BYTES
+from footfall_events.dead_letters import letter_headers, omitted_header
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.producing import PRODUCER
 
@@ -135,15 +135,10 @@ class KafkaDeadLetters:
 
         A value too large for the topic of dead letters stays where it is: `omitted_bytes` says how long it is.
         """
-        headers: Headers = [
-            ("reason", reason.encode()),
-            ("topic", message.topic.encode()),
-            ("partition", str(message.partition).encode()),
-            ("offset", str(message.offset).encode()),
-        ]
+        headers: Headers = [*letter_headers(reason, message.topic, message.partition, message.offset)]
         error = self._deliver(message.key, message.value, headers)
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            error = self._deliver(message.key, b"", [*headers, (OMITTED_BYTES, str(len(message.value)).encode())])
+            error = self._deliver(message.key, b"", [*headers, omitted_header(message.value)])
         if error is not None:
             raise BrokerUnavailable(error.name())
 

@@ -18,6 +18,21 @@ REPLAYED = "replayed"
 The note's other headers name the place where its bytes are now."""
 
 
+def place_headers(topic: str, partition: int | None, offset: int | None) -> list[tuple[str, bytes]]:
+    """The headers that name a message's place in a log."""
+    return [(TOPIC, topic.encode()), (PARTITION, str(partition).encode()), (OFFSET, str(offset).encode())]
+
+
+def letter_headers(reason: str, topic: str, partition: int, offset: int) -> list[tuple[str, bytes]]:
+    """The headers of every letter."""
+    return [(REASON, reason.encode()), *place_headers(topic, partition, offset)]
+
+
+def omitted_header(value: bytes) -> tuple[str, bytes]:
+    """The header of a letter that goes without these bytes."""
+    return OMITTED_BYTES, str(len(value)).encode()
+
+
 class Cure(Enum):
     """What has to happen before a replay puts a letter through; the values are for people."""
 

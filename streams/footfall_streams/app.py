@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import faust
-from aiokafka.partitioner import murmur2
 from faust.auth import SASLCredentials, SSLCredentials
 from footfall_events.broker_access import check_access
 from footfall_events.stores import load_chain
@@ -21,6 +20,7 @@ from footfall_streams.checkpoint import describe_log
 from footfall_streams.committed import read_committed
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
+from footfall_streams.partitioning import partition_of
 from footfall_streams.settings import StreamSettings
 
 
@@ -55,7 +55,7 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         broker_heartbeat_interval=settings.session_timeout_s / 6,
     )
     read_committed(app)
-    job = StoreJob(chain, lambda key: (murmur2(key) & 0x7FFFFFFF) % facts.partitions)
+    job = StoreJob(chain, lambda key: partition_of(key, facts.partitions))
     metrics = StreamMetrics(registry)
     agent = SightingsAgent(app, job, settings.kafka(), facts, metrics, settings.fail_points)
     app.on_rebalance_complete.connect(agent.own)

@@ -147,21 +147,12 @@ class PartitionLog:
         progress = Progress.from_bytes(written)
         if forget:
             return Progress(low, progress.log_epoch + 1, facts.topic_id)
-        self._refuse_another(progress, facts, high)
+        refuse_another_log(self.partition, progress, facts, high)
         return progress
 
     def refuse_another_log(self) -> None:
         """Raise ConfigError if the topic was recreated or truncated since it was owned: old offsets came again."""
-        self._refuse_another(self.progress, describe_log(self._client), self._bounds()[1])
-
-    def _refuse_another(self, progress: Progress, facts: LogFacts, high: int) -> None:
-        if progress.topic_id != facts.topic_id or progress.next_offset > high:
-            raise ConfigError(
-                [
-                    f"{SIGHTINGS.name}[{self.partition}] is not the log its state belongs to (recreated or truncated): "
-                    "run `footfall topics reset-state` to forget the state and start a new log epoch"
-                ]
-            )
+        refuse_another_log(self.partition, self.progress, describe_log(self._client), self._bounds()[1])
 
     def _bounds(self) -> tuple[int, int]:
         consumer = self._consumer({})
@@ -242,6 +233,17 @@ class PartitionLog:
                 return
             except BufferError:
                 self._producer.poll(0.1)  # the queue is full: let deliveries make room
+
+
+def refuse_another_log(partition: int, progress: Progress, facts: LogFacts, end: int) -> None:
+    """Raise ConfigError if a partition's log, which ends at `end`, is not the one that its state belongs to."""
+    if progress.topic_id != facts.topic_id or progress.next_offset > end:
+        raise ConfigError(
+            [
+                f"{SIGHTINGS.name}[{partition}] is not the log its state belongs to (recreated or truncated): "
+                "run `footfall topics reset-state` to forget the state and start a new log epoch"
+            ]
+        )
 
 
 def _quarantine_key(offset: int) -> bytes:

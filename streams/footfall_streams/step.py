@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from footfall_events.dead_letters import OMITTED_BYTES
+from footfall_events.dead_letters import letter_headers, omitted_header
 from footfall_events.topics import DEAD_LETTERS, SIGHTINGS
 
 from footfall_streams.events import Message
@@ -37,13 +37,8 @@ class Step:
 
         A value that only compression brought through the log stays there: the letter says how long it is.
         """
-        headers: tuple[tuple[str, bytes], ...] = (
-            ("reason", reason.encode()),
-            ("topic", SIGHTINGS.name.encode()),
-            ("partition", str(message.partition).encode()),
-            ("offset", str(message.offset).encode()),
-        )
+        headers = letter_headers(reason, SIGHTINGS.name, message.partition, message.offset)
         if len(value) > _LARGEST_LETTER:
-            headers, value = (*headers, (OMITTED_BYTES, str(len(value)).encode())), b""
-        self.outputs[message.partition].append(Output(DEAD_LETTERS.name, message.key, value, headers))
+            headers, value = [*headers, omitted_header(value)], b""
+        self.outputs[message.partition].append(Output(DEAD_LETTERS.name, message.key, value, tuple(headers)))
         self.counts[f"dead_letters/{reason}"] += 1

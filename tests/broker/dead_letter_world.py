@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, Producer
 from confluent_kafka import Message as KafkaMessage
 from footfall_cli.children import Child
@@ -22,6 +21,7 @@ from footfall_cli.main import footfall
 from footfall_events.producing import PRODUCER
 from footfall_events.stores import ChainConfig
 from footfall_events.topics import SIGHTINGS, STORE_MINUTES, VISITS
+from footfall_streams import partitioning
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
 from footfall_streams.state import State
@@ -34,7 +34,7 @@ BROKEN_RELEASE = str(Path(__file__).parent / "broken_release")
 
 
 def partition_of(key: bytes) -> int:
-    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
+    return partitioning.partition_of(key, PARTITIONS)
 
 
 class Fleet:

@@ -11,7 +11,6 @@ from random import Random
 
 import pyarrow as pa
 import pytest
-from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer
 from footfall_cli.children import Child
 from footfall_cli.deadletters import Record
@@ -29,6 +28,7 @@ from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_sinks.batch import read_item
 from footfall_sinks.kafka import UNPACKS_TO_TOO_MUCH
 from footfall_streams.events import Message, read_batch
+from footfall_streams.partitioning import partition_of
 
 from tests.broker.sink_world import PARTITIONS, TABLES, Database, SinkProcess, World, ended, wait_until
 from tests.broker.workers import tables_in
@@ -155,7 +155,7 @@ def empty() -> pa.RecordBatch:
 
 def own_partition() -> int:
     """Where the store `s` lives among two partitions."""
-    return int((murmur2(b"s") & 0x7FFFFFFF) % 2)
+    return partition_of(b"s", 2)
 
 
 def most_memory_mb(child: Child) -> int:

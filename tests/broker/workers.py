@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import KafkaError, Message, Producer
 from footfall_cli.children import Child, free_port
 from footfall_cli.drained import end_offsets, read_all, wait_until_zero
@@ -28,6 +27,7 @@ from footfall_events.stores import ChainConfig, parse_chain
 from footfall_events.topics import CHECKPOINTS, DEAD_LETTERS, SIGHTINGS, STORE_MINUTES, VISITS
 from footfall_streams.events import Message as Sent
 from footfall_streams.fold import StoreJob
+from footfall_streams.partitioning import partition_of
 from footfall_streams.state import OFFSET_KEY
 from footfall_streams.step import Output, Step
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,11 +41,6 @@ sensors = ["a", "b"]
 opening = {{ daily = "02:00-23:00" }}
 """
 _KEYED = {VISITS.name: (VISIT_SCHEMA, "visit_id"), STORE_MINUTES.name: (MINUTE_SCHEMA, "minute")}
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that every client of ours sends a key to."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ class Feed:
     def finish(self) -> None:
         """Until the broker has confirmed all of it."""
         assert self._producer.flush(90) == 0
-        assert not self._unsent
+        assert not self._unsent, self._unsent[:3]
 
 
 def send(kafka: str, values: Sequence[bytes], store: str = "s") -> None:
