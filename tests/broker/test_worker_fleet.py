@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from tests.broker.workers import Feed, Shops, Worker, assert_exact, drain, endin
 pytestmark = pytest.mark.broker
 
 PARTITIONS = 4
+GIVES_UP_S = 30
+"""A worker gives a commit up after this time (checkpoint.py)."""
 
 
 def members_come_and_go(kafka: EmbeddedKafka, directory: Path) -> None:
@@ -60,18 +63,21 @@ def broker_restarts(kafka: EmbeddedKafka, directory: Path) -> None:
 
 
 def network_stalls(kafka: EmbeddedKafka, directory: Path) -> None:
-    """Connections stay open and nothing comes, until every worker has given up a commit."""
+    """Connections stay open and nothing comes, until a worker has given up; one that has nothing to commit waits."""
     with fleet_on(kafka.bootstrap, directory, "stalls", PARTITIONS) as fleet:
         fleet.add("one", "two")
         fleet.recover("start of two workers")
+        fleet.feed.send(100)
+        fleet.feed.finish()
         assert kafka.child.process is not None
         kafka.child.process.send_signal(signal.SIGSTOP)
         try:
             workers = list(fleet.workers.values())
-            until(lambda: all(worker.child.exit_code() is not None for worker in workers), lambda: fleet.feed.send(1))
+            until(lambda: any(worker.child.exit_code() is not None for worker in workers), lambda: fleet.feed.send(1))
+            time.sleep(GIVES_UP_S)
         finally:
             kafka.child.process.send_signal(signal.SIGCONT)
-        assert [worker.child.exit_code() for worker in workers] == [1, 1]
+        assert {worker.child.exit_code() for worker in workers} <= {1, None}
         fleet.recover("a stall longer than any timeout of a commit")
         fleet.assert_exact()
 
