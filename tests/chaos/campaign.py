@@ -19,7 +19,7 @@ from footfall_cli.main import main
 from footfall_cli.queries import query
 from footfall_cli.simulator import simulate
 from footfall_events.stores import load_chain
-from footfall_events.topics import DEAD_LETTERS, SENSOR_MINUTES, SIGHTINGS, VISITS
+from footfall_events.topics import DEAD_LETTERS, SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, VISITS
 
 from tests.chaos.faults import Fault
 from tests.chaos.fleet import PARTITIONS, Fleet
@@ -156,7 +156,8 @@ class Campaign:
             for row in pa.ipc.open_stream(message.value).read_all().to_pylist()
         ]
         verdict = judge(sent, stores, partial(query, self.fleet.clickhouse_url), minutes)
-        verdict.visits_duplicated += repeated_rows(read_all(bootstrap, VISITS.name))
+        verdict.visits_duplicated += repeated_rows(read_all(bootstrap, VISITS.name), ["visit_id"])
+        verdict.minutes_duplicated = repeated_rows(read_all(bootstrap, STORE_MINUTES.name), ["store_id", "minute"])
         verdict.batches_missing, verdict.batches_out_of_order = sent.missing(), sent.out_of_order("gateway")
         letters = sorted(message.value or b"" for message in read_all(bootstrap, DEAD_LETTERS.name))
         verdict.dead_letters_different = len(set(letters) ^ set(gateway.nonsense)) + len(letters) - len(set(letters))

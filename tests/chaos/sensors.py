@@ -32,7 +32,7 @@ from footfall_events.sighting_batches import BatchHeader, encode_sightings
 from footfall_events.stores import ChainConfig
 from footfall_events.topics import SENSOR_MINUTES, SIGHTINGS
 
-NONSENSE = 300
+NONSENSE = 2000
 """Messages that are no batches: each must become exactly one dead letter."""
 
 _HEADER_BYTES, _RECORD_BYTES = 24, 16

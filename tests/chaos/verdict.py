@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -64,7 +64,7 @@ def _known(name: str, day: date) -> tuple[int, int]:
 
 
 DAMAGE = (
-    *("visits_lost", "visits_duplicated", "visits_different", "minutes_different"),
+    *("visits_lost", "visits_duplicated", "visits_different", "minutes_different", "minutes_duplicated"),
     *("batches_missing", "batches_out_of_order", "dead_letters_different"),
 )
 
@@ -78,14 +78,20 @@ class Verdict:
     visits_duplicated: int = 0
     visits_different: int = 0
     minutes_different: int = 0
+    minutes_duplicated: int = 0
     batches_missing: int = 0
     batches_out_of_order: int = 0
     dead_letters_different: int = 0
     details: list[str] = field(default_factory=list)
 
     @property
+    def damage(self) -> dict[str, int]:
+        """What differs, and in how many rows."""
+        return {name: getattr(self, name) for name in DAMAGE if getattr(self, name)}
+
+    @property
     def is_exact(self) -> bool:
-        return not any(getattr(self, name) for name in DAMAGE)
+        return not self.damage
 
 
 def judge(
@@ -119,12 +125,12 @@ def judge(
     return verdict
 
 
-def repeated_rows(messages: Iterable[Record]) -> int:
-    """Rows of `visits.v1` that were committed twice: same visit, same version."""
-    seen: Counter[tuple[int, int]] = Counter()
+def repeated_rows(messages: Iterable[Record], key: Sequence[str]) -> int:
+    """Rows that were committed twice: same key and version, which no two messages of a store share."""
+    seen: Counter[tuple[object, ...]] = Counter()
     for message in messages:
         table = pa.ipc.open_stream(message.value).read_all()
-        seen.update(zip(table.column("visit_id").to_pylist(), table.column("version").to_pylist(), strict=True))
+        seen.update(zip(*(table.column(name).to_pylist() for name in (*key, "version")), strict=True))
     return sum(count - 1 for count in seen.values())
 
 
