@@ -71,9 +71,11 @@ class PipedSensor:
         self._thread.start()
 
     def start(self, *, uplink: bool = True) -> None:
-        """Start the collector; without an uplink nothing answers where its broker should be."""
+        """Start the collector unless it runs; without an uplink nothing answers where its broker should be."""
         with self._lock:
             self.held = False
+            if self.runs:
+                return  # two faults struck it, and the other's repair came first
             read, write = os.pipe()
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             environ = self._environ if uplink else {**self._environ, "FOOTFALL_BOOTSTRAP": "127.0.0.1:1"}
