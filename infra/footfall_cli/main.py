@@ -70,6 +70,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "create ClickHouse's tables and views",
         "footfall schema apply --clickhouse http://clickhouse:8123 --config chain.toml",
     ),
+    "calibrate": (
+        "footfall_cli.calibrate_command",
+        "learn what a person sounds like in a store, from captures and the people who were there",
+        "footfall calibrate --store north --truth counted.csv day.pcap --out north.json",
+    ),
+    "evaluate": (
+        "footfall_cli.evaluate_command",
+        "compare a calibration's estimates with the people who were there",
+        "footfall evaluate --calibration north.json --truth counted.csv day.pcap --plot day.png",
+    ),
     "stores": (
         "footfall_cli.stores_command",
         "check the chain's configuration",

@@ -1,0 +1,47 @@
+"""`footfall calibrate`: what a person sounds like in a store, from captures and the people who were there."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from footfall_estimates.fit import fit
+from footfall_estimates.minutes import COLUMNS
+from rich.console import Console
+
+from footfall_cli.captures_heard import read_days
+from footfall_cli.labelled_days import labelled
+
+
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that `calibrate` and `evaluate` share."""
+    parser.add_argument("files", nargs="+", metavar="[SENSOR=]FILE", help="pcap or pcapng, of one store")
+    parser.add_argument(
+        "--truth", action="append", required=True, type=Path, metavar="T.csv", help="people inside, matched by time"
+    )
+    parser.add_argument("--flow", action="store_true", help="the truth is a door counter's: entries and exits")
+    parser.add_argument("--ignore-oui", action="append", default=[], metavar="XX:XX:XX", help="leave equipment out")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", required=True, metavar="ID", help="the store that the calibration is for")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="write the calibration there, as JSON")
+    add_truth_arguments(parser)
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Fit and write; exit code 1 if a capture could only be read in part."""
+    days, warnings = read_days(args.files, args.store, args.ignore_oui, Console(stderr=True))
+    known, remarks = labelled(days, args.truth, flow=args.flow)
+    for text in (*warnings, *remarks):
+        print(f"footfall: {text}", file=sys.stderr)
+    calibration = fit(args.store, known)
+    args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
+    print(f"calibration {calibration.calibration_id} of {args.store}, {calibration.method}: {args.out}")
+    for sensor_id, rates in calibration.rates.items():
+        told = ", ".join(f"{rate:.3f} {name}" for rate, name in zip(rates, COLUMNS, strict=True))
+        print(f"  sensor {sensor_id}, per person and minute: {told}")
+    print(f"  fitted on {calibration.fitted_on['minutes']} minutes of {len(known)} days")
+    return 1 if warnings else 0

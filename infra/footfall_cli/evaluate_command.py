@@ -1,0 +1,71 @@
+"""`footfall evaluate`: how far a calibration's estimates are from the people who were there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from footfall_estimates.calibration import Calibration, from_json
+from footfall_estimates.evaluation import Windows, in_windows, joined, scores
+from footfall_estimates.fit import Labelled
+from footfall_estimates.occupancy import estimate
+from footfall_estimates.truth import windows
+from footfall_events.errors import ConfigError
+from rich.console import Console
+
+from footfall_cli.calibrate_command import add_truth_arguments
+from footfall_cli.captures_heard import read_days
+from footfall_cli.labelled_days import labelled
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="of `footfall calibrate --out`")
+    parser.add_argument("--window-min", type=int, default=5, metavar="MIN", help="length of a window (default 5)")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth, estimate and interval over the day")
+    add_truth_arguments(parser)
+
+
+def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Evaluate; exit code 1 if a capture could only be read in part."""
+    if not 1 <= args.window_min <= 60 * 24:
+        raise ConfigError([f"--window-min is {args.window_min}, must be from 1 to 1440"])
+    calibration = _calibration(args.calibration)
+    days, warnings = read_days(args.files, calibration.store_id, args.ignore_oui, Console(stderr=True))
+    known, remarks = labelled(days, args.truth, flow=args.flow)
+    for text in (*warnings, *remarks):
+        print(f"footfall: {text}", file=sys.stderr)
+    if not known:
+        raise ConfigError(["no truth file tells of a time that a capture heard"])
+    estimates = [in_windows(day.heard, estimate(calibration, day.heard), args.window_min) for day in known]
+    truth = _truth(known, args.window_min)
+    found = scores(joined(estimates), truth)
+    if args.plot:
+        _plot(args.plot, estimates, truth, args.window_min)
+    if args.json:
+        print(json.dumps({"calibration_id": calibration.calibration_id, **found}))
+    else:
+        for name, value in found.items():
+            print(f"{name:>14}  {value}")
+    return 1 if warnings else 0
+
+
+def _calibration(path: Path) -> Calibration:
+    try:
+        return from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+
+
+def _truth(days: list[Labelled], window_min: int) -> dict[int, float]:
+    return {number: people for day in days for number, people in windows(day.levels, window_min * 60).items()}
+
+
+def _plot(path: Path, estimates: list[Windows], truth: Mapping[int, float], window_min: int) -> None:
+    # Only who asks for a drawing loads the library.
+    from footfall_cli.occupancy_plot import draw
+
+    draw(path, estimates, truth, window_min)

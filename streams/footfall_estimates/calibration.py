@@ -1,0 +1,91 @@
+"""What is known of a store before the day begins: how much is heard per person, how that scatters, how people move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from footfall_events.errors import ConfigError
+
+from footfall_estimates.minutes import CLASSES, COLUMNS
+
+METHOD = "joint-filter@1"
+"""Name and version of the estimator that a calibration is for; see occupancy.py."""
+
+PerColumn = tuple[float, ...]
+"""One value for each of `minutes.COLUMNS`."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything the filter needs, as it is stored; rates count per minute listened.
+
+    `rates` are per person, by sensor and column; `background` is what a sensor hears with nobody inside;
+    `dispersion` is the variance beyond Poisson's as a share of the mean; `evidence` in (0, 1] is how much a minute
+    counts, as the same phones speak in its neighbours. `rate_spread` is the standard deviation of the logarithm of a
+    day's rate, by address class. `moves` and `moves_when_empty` are the shares of minutes in which the number of people
+    changes, `move_people` the mean change. `usual_people` is the mean of the truth, `most_people` a bound,
+    `fitted_sensors` how many listened at a time while the truth was taken.
+    """
+
+    calibration_id: str
+    store_id: str
+    rates: Mapping[str, PerColumn]
+    background: PerColumn
+    dispersion: PerColumn
+    evidence: PerColumn
+    rate_spread: tuple[float, ...]
+    moves: float
+    moves_when_empty: float
+    move_people: float
+    usual_people: float
+    most_people: int
+    fitted_sensors: int
+    fitted_on: Mapping[str, Any]
+    borrowed_from: str | None = None
+    method: str = METHOD
+
+    def rates_of(self, sensor_id: str) -> PerColumn:
+        """A sensor's rates; one that the calibration does not know is taken for the mean of those it knows."""
+        if sensor_id in self.rates:
+            return self.rates[sensor_id]
+        return tuple(sum(rates) / len(self.rates) for rates in zip(*self.rates.values(), strict=True))
+
+    def to_json(self) -> str:
+        """One JSON object, with the names of the columns."""
+        values = asdict(self)
+        values["rates"] = {sensor: _named(rates) for sensor, rates in self.rates.items()}
+        for name in _PER_COLUMN:
+            values[name] = _named(values[name])
+        return json.dumps({**values, "rate_spread": dict(zip(CLASSES, self.rate_spread, strict=True))}, indent=1)
+
+
+_PER_COLUMN = ("background", "dispersion", "evidence")
+
+
+def from_json(text: str, place: str) -> Calibration:
+    """The calibration in `text`; raises ConfigError, naming `place`, for anything else."""
+    try:
+        values = json.loads(text)
+        if values.get("method") != METHOD:
+            raise ValueError(f"method {values.get('method')!r} is not {METHOD!r}: calibrate again with this release")
+        values["rates"] = {sensor: _columns(rates) for sensor, rates in values["rates"].items()}
+        for name in _PER_COLUMN:
+            values[name] = _columns(values[name])
+        values["rate_spread"] = tuple(float(values["rate_spread"][name]) for name in CLASSES)
+        made = Calibration(**values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: {error}"]) from error
+    if not made.rates:
+        raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: it has no sensor"])
+    return made
+
+
+def _named(values: PerColumn) -> dict[str, float]:
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _columns(values: Mapping[str, float]) -> PerColumn:
+    return tuple(float(values[column]) for column in COLUMNS)

@@ -1,0 +1,174 @@
+"""Fits a calibration: what a person sounds like in a store, from minutes whose people are known."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from footfall_events.errors import ConfigError
+from numpy.typing import NDArray
+
+from footfall_estimates.calibration import Calibration
+from footfall_estimates.minutes import CLASS_OF, CLASSES, COLUMNS, Heard
+from footfall_estimates.truth import Level, at_minutes, windows
+
+LEAST_PERSON_MINUTES = 300.0
+"""Fewer make no calibration: an hour with five people."""
+RATE_SPREAD = (0.30, 0.15)
+"""How much a day's rate differs from another's, by class, before anything is known of the store."""
+_GUESS_DAYS = 4
+"""That guess, and what a sensor hears with nobody inside, count as so many days, and as half an hour of silence."""
+_SILENT_MINUTES = 60
+_BLOCK_MIN = 10
+"""About how long one phone's chatter or silence lasts."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One day of one store, and the people who were there."""
+
+    name: str
+    heard: Heard
+    levels: Sequence[Level]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The minutes of a day whose people are known: `people` (minutes,), `near` and `listened` as in `Heard`."""
+
+    sensors: tuple[str, ...]
+    people: Floats
+    near: NDArray[np.int64]
+    listened: Floats
+
+    def of_sensor(self, sensor_id: str, number: int) -> tuple[float, float, float]:
+        """What a column counted, minutes listened, and person-minutes listened."""
+        if sensor_id not in self.sensors:
+            return 0.0, 0.0, 0.0
+        column = self.sensors.index(sensor_id)
+        listened = self.listened[:, column]
+        return float(self.near[:, column, number].sum()), float(listened.sum()), float(self.people @ listened)
+
+
+def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
+    """The calibration of a store; raises ConfigError if the truth is too little, with how much is missing."""
+    known = [_known(day) for day in days]
+    minutes = sum(len(day.people) for day in known)
+    person_minutes = sum(float(day.people.sum()) for day in known)
+    if person_minutes < LEAST_PERSON_MINUTES:
+        raise ConfigError(
+            [
+                f"truth and captures share {minutes} minutes with {person_minutes:.0f} person-minutes: a calibration "
+                f"needs {LEAST_PERSON_MINUTES:.0f}, like an hour with five people"
+            ]
+        )
+    columns = [_Column(known, number) for number in range(len(COLUMNS))]
+    moves, moves_when_empty, move_people = _moves(days)
+    values: dict[str, Any] = {
+        "rates": {sensor: tuple(one.rates[sensor] for one in columns) for sensor in columns[0].rates},
+        "background": tuple(one.background for one in columns),
+        "dispersion": tuple(one.dispersion for one in columns),
+        "evidence": tuple(one.evidence for one in columns),
+        "rate_spread": tuple(_spread_of(kind, columns) for kind in range(len(CLASSES))),
+        "moves": moves,
+        "moves_when_empty": moves_when_empty,
+        "move_people": move_people,
+        "usual_people": round(person_minutes / minutes, 3),
+        "most_people": math.ceil(2.5 * max(float(day.people.max(initial=0)) for day in known)) + 10,
+        "fitted_sensors": max(len(day.sensors) for day in known),
+    }
+    name = hashlib.blake2b(repr((store_id, values)).encode(), digest_size=6).hexdigest()
+    fitted_on = {"days": [day.name for day in days], "minutes": minutes, "person_minutes": round(person_minutes)}
+    return Calibration(name, store_id, fitted_on=fitted_on, **values)
+
+
+def _known(day: Labelled) -> _Known:
+    of_minute = windows(day.levels, 60)
+    minutes = day.heard.minutes.tolist()
+    places = [place for place, minute in enumerate(minutes) if minute in of_minute]
+    people = np.array([of_minute[minutes[place]] for place in places], dtype=float)
+    return _Known(day.heard.sensors, people, day.heard.near[places], day.heard.listened[places])
+
+
+class _Column:
+    """One column: its rate by sensor, how much that differs between days, and how counts scatter about it."""
+
+    def __init__(self, known: Sequence[_Known], number: int) -> None:
+        self._number = number
+        self.background = self._background(known)
+        self.rates: dict[str, float] = {}
+        off: list[float] = []
+        for sensor_id in sorted({sensor for day in known for sensor in day.sensors}):
+            of_days = [day.of_sensor(sensor_id, number) for day in known]
+            # A day with few people tells little; where there are only such days, they count together.
+            told = [sums for sums in of_days if sums[2] >= LEAST_PERSON_MINUTES / 5] or [
+                (sum(sums[0] for sums in of_days), sum(sums[1] for sums in of_days), sum(sums[2] for sums in of_days))
+            ]
+            logs = [math.log(self._rate(*sums)) for sums in told]
+            mean = sum(logs) / len(logs)
+            self.rates[sensor_id] = round(math.exp(mean), 6)
+            off += [value - mean for value in logs]
+        degrees = len(off) - len(self.rates)
+        squares = _GUESS_DAYS * RATE_SPREAD[CLASS_OF[number]] ** 2 + sum(value**2 for value in off)
+        self.rate_spread = round(math.sqrt(squares / (_GUESS_DAYS + degrees)), 4)
+        self.dispersion, self.evidence = self._scatter(known)
+
+    def _background(self, known: Sequence[_Known]) -> float:
+        """What one sensor counts in a minute with nobody inside: fixed devices, and whoever passes by."""
+        silent = [(day.near[day.people == 0], day.listened[day.people == 0]) for day in known]
+        counted = sum(float(near[:, :, self._number].sum()) for near, _ in silent)
+        minutes = sum(float(listened.sum()) for _, listened in silent)
+        return round((counted + 0.1) / (minutes + _SILENT_MINUTES), 6)
+
+    def _rate(self, near: float, minutes: float, person_minutes: float) -> float:
+        return (max(near - self.background * minutes, 0.0) + 0.5) / (person_minutes + 0.5)
+
+    def _scatter(self, known: Sequence[_Known]) -> tuple[float, float]:
+        """Variance beyond Poisson's as a share of the mean, and what share of a minute's evidence is news.
+
+        One phone speaks in several minutes: sums over ten scatter more than ten times as much as minutes do.
+        """
+        squares = means = of_blocks = 0.0
+        for day in known:
+            rates = np.array([self.rates[sensor] for sensor in day.sensors])
+            counted = day.near[:, :, self._number].sum(axis=1)
+            mean = self.background * day.listened.sum(axis=1) + day.people * (day.listened @ rates)
+            if not day.people.any() or not mean.any():
+                continue
+            mean *= counted.sum() / mean.sum()  # the day's own rate is not scatter
+            whole = len(mean) // _BLOCK_MIN * _BLOCK_MIN
+            off = (counted - mean)[:whole]
+            squares += float(off @ off)
+            means += float(mean[:whole].sum())
+            of_blocks += float((off.reshape(-1, _BLOCK_MIN).sum(axis=1) ** 2).sum())
+        if not means or not of_blocks:
+            return 1.0, 0.2
+        return round(max(0.05, squares / means - 1), 4), round(min(1.0, squares / of_blocks), 4)
+
+
+def _spread_of(kind: int, columns: Sequence[_Column]) -> float:
+    """Mean over the columns of an address class."""
+    found = [column.rate_spread for column, of in zip(columns, CLASS_OF, strict=True) if of == kind]
+    return round(sum(found) / len(found), 4)
+
+
+def _moves(days: Sequence[Labelled]) -> tuple[float, float, float]:
+    """Share of minutes with a change, the same of minutes that begin with nobody, and the mean change in people."""
+    minutes = changes = people = empty = filled = 0.0
+    for day in days:
+        level = at_minutes(day.levels, day.heard.minutes)
+        change = np.abs(np.diff(level))
+        change, was_empty = change[~np.isnan(change)], level[:-1][~np.isnan(change)] == 0
+        minutes += len(change)
+        changes += float((change > 0).sum())
+        people += float(change.sum())
+        empty += float(was_empty.sum())
+        filled += float((change[was_empty] > 0).sum())
+    shares = (changes + 1) / (minutes + 10), (filled + 0.5) / (empty + 60), (people + 1) / (changes + 1)
+    return round(shares[0], 5), round(shares[1], 5), round(shares[2], 4)

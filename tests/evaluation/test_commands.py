@@ -1,0 +1,113 @@
+"""`footfall calibrate` and `footfall evaluate`, as a shop's analyst runs them: files in, one file or one object out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from footfall_cli.main import main
+
+from tests.captures import CAPTURES
+
+SITE = CAPTURES / "brno_sc661"
+LEFT_OUT = ("--ignore-oui", "dc:fb:48")
+
+
+def capture(date: str, position: int = 1) -> str:
+    return str(SITE / f"sc6-61_{date}_position_{position}.pcap")
+
+
+def truth(date: str) -> tuple[str, str]:
+    return "--truth", str(SITE / f"sc6-61_{date}_position_1_occupancy.csv")
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("calibration") / "brno.json"
+    files = [capture("2022-11-08"), capture("2023-03-21")]
+    known = [*truth("2022-11-08"), *truth("2023-03-21")]
+    assert main(["calibrate", "--store", "brno", "--out", str(out), *LEFT_OUT, *known, *files]) == 0
+    return out
+
+
+@pytest.mark.captures
+def test_evaluate_prints_one_object_and_draws(
+    calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "day.png"
+    options = ["--calibration", str(calibration), *LEFT_OUT, *truth("2024-04-04"), "--json", "--plot", str(picture)]
+    assert main(["evaluate", *options, capture("2024-04-04")]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["windows"] == 108
+    assert found["calibration_id"] == json.loads(calibration.read_text())["calibration_id"]
+    assert 0 < found["mae"] < 2
+    assert found["correlation"] > 0.9
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.captures
+def test_captures_of_the_same_time_are_sensors_of_one_store(
+    calibration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [capture("2024-04-04", 1), capture("2024-04-04", 2)]
+    means = []
+    for files in (both, both[:1], both[1:]):
+        options = ["--calibration", str(calibration), *LEFT_OUT, *truth("2024-04-04"), "--json"]
+        assert main(["evaluate", *options, *files]) == 0
+        means.append(json.loads(capsys.readouterr().out.splitlines()[-1])["mean_estimate"])
+    assert means[0] == pytest.approx(means[1], abs=0.5)
+    assert means[0] == pytest.approx(means[2], abs=0.5)
+
+
+@pytest.mark.captures
+def test_windows_may_have_another_length(calibration: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--calibration", str(calibration), *LEFT_OUT, *truth("2024-04-04"), "--window-min", "60", "--json"]
+    assert main(["evaluate", *options, capture("2024-04-04")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["windows"] == 9
+
+
+@pytest.mark.captures
+def test_truth_of_another_zone_is_refused_with_the_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Path(truth("2022-11-08")[1]).read_text().splitlines()
+    moved = [lines[0]]
+    for line in lines[1:]:
+        from_s, to_s, *rest = line.split(",")
+        moved.append(",".join((str(float(from_s) + 18_000), str(float(to_s) + 18_000), *rest)))
+    path = tmp_path / "local.csv"
+    path.write_text("\n".join(moved))
+    options = ["--store", "brno", "--out", str(tmp_path / "out.json"), "--truth", str(path)]
+    assert main(["calibrate", *options, capture("2022-11-08")]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}:2: tells of no time that a capture heard, but would" in said
+    assert "earlier: its times must be UTC" in said
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.captures
+def test_two_truths_of_one_time_are_not_added_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = tmp_path / "again.csv"
+    again.write_text(Path(truth("2022-11-08")[1]).read_text())
+    out = tmp_path / "out.json"
+    options = ["--store", "brno", "--out", str(out), *truth("2022-11-08"), "--truth", str(again)]
+    assert main(["calibrate", *options, capture("2022-11-08")]) == 0
+    assert f"{again}: tells of the same time as another truth file, left out" in capsys.readouterr().err
+
+
+def test_everything_missing_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--store", "s", "--out", str(tmp_path / "o.json"), "--truth", "none.csv"]
+    assert main(["calibrate", *options, "a.pcap", "door=b.pcap"]) == 2
+    said = capsys.readouterr().err
+    assert "a.pcap: no such file" in said
+    assert "b.pcap: no such file" in said
+
+
+@pytest.mark.parametrize(("text", "said"), [("{}", "is no calibration"), (None, "cannot be read")])
+def test_a_wrong_calibration_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, said: str
+) -> None:
+    path = tmp_path / "c.json"
+    if text is not None:
+        path.write_text(text)
+    assert main(["evaluate", "--calibration", str(path), "--truth", "t.csv", "a.pcap"]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""What a file of people counted by hand or by a door may hold, and what is refused with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from footfall_estimates.truth import Level, at_minutes, read_flow, read_levels, windows
+from footfall_events.errors import ConfigError
+
+HEADER = "from_epoch_utc,to_epoch_utc,occupancy"
+
+
+def written(directory: Path, *lines: str, header: str = HEADER) -> Path:
+    path = directory / "truth.csv"
+    path.write_text("\n".join((header, *lines)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_levels_are_read_in_their_order_and_gaps_are_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "0,60,2", "60,90,nan", "90,120,", "120,180.5,0.5")
+    assert read_levels(path) == [Level(0, 60, 2), Level(120, 180.5, 0.5)]
+
+
+def test_other_columns_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text("\ufeffnote," + HEADER + "\nmorning,0,60,3\n", encoding="utf-8")
+    assert read_levels(path) == [Level(0, 60, 3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param("50,120,1", "begins before the line above it ends", id="an overlap"),
+        pytest.param("120,60,1", "ends before it begins", id="backwards"),
+        pytest.param("60,120,-1", "occupancy -1 must be 0 or more", id="fewer than nobody"),
+        pytest.param("60,120,inf", "occupancy inf must be 0 or more", id="a crowd without end"),
+        pytest.param("noon,120,1", "could not convert string to float: 'noon'", id="no number"),
+        pytest.param("nan,120,1", "must be seconds since 1970", id="no time"),
+        pytest.param("60", "could not convert string to float: ''", id="a short line"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read_levels(written(tmp_path, "0,60,2", line))
+    (problem,) = refusal.value.problems
+    assert problem.split("truth.csv")[1].startswith(":3: ")
+    assert said in problem
+
+
+def test_every_wrong_line_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read_levels(written(tmp_path, "0,60,-2", "60,120,1", "60,120,1", "x,,"))
+    assert [problem.split(":")[1] for problem in refusal.value.problems] == ["2", "4", "5"]
+
+
+@pytest.mark.parametrize("header", ["from,to,people", ""])
+def test_missing_columns_are_named(tmp_path: Path, header: str) -> None:
+    with pytest.raises(ConfigError, match=r":1: needs the columns from_epoch_utc, to_epoch_utc, occupancy"):
+        read_levels(written(tmp_path, "0,60,1", header=header))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.csv: cannot be read"):
+        read_levels(tmp_path / "none.csv")
+
+
+def test_a_door_counter_gives_the_level_halfway_between_a_segments_ends(tmp_path: Path) -> None:
+    header = "from_epoch_utc,to_epoch_utc,entries,exits"
+    path = written(tmp_path, "0,60,4,0", "60,120,0,1", "120,180,0,9", "180,240,2,0", header=header)
+    assert [level.people for level in read_flow(path)] == [2, 3.5, 1.5, 1]
+
+
+def test_a_door_counter_counts_no_negative_people(tmp_path: Path) -> None:
+    header = "from_epoch_utc,to_epoch_utc,entries,exits"
+    with pytest.raises(ConfigError, match=r":2: entries and exits must be 0 or more"):
+        read_flow(written(tmp_path, "0,60,-4,0", header=header))
+
+
+def test_a_window_is_the_time_weighted_mean_if_half_of_it_is_known() -> None:
+    levels = [Level(0, 30, 2), Level(30, 60, 4), Level(90, 120, 6), Level(151, 180, 8)]
+    assert windows(levels, 60) == {0: 3, 1: 6}
+
+
+def test_the_level_at_a_minute_is_unknown_in_a_gap() -> None:
+    levels = [Level(0, 100, 2), Level(110, 180, 4), Level(600, 660, 5)]
+    found = at_minutes(levels, np.arange(0, 11))
+    assert [None if np.isnan(level) else level for level in found.tolist()] == [2, 2, 4, 4, 4, *[None] * 5, 5]
+
+
+def test_nothing_is_known_without_levels() -> None:
+    assert np.isnan(at_minutes([], np.arange(3))).all()
