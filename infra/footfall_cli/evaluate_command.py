@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +13,8 @@ from footfall_estimates.fit import Labelled
 from footfall_estimates.occupancy import estimate
 from footfall_estimates.truth import windows
 from footfall_events.errors import ConfigError
-from rich.console import Console
 
-from footfall_cli.calibrate_command import add_truth_arguments
-from footfall_cli.captures_heard import read_days
-from footfall_cli.labelled_days import labelled
+from footfall_cli.calibrate_command import add_truth_arguments, check_writable, known_days
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +29,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Evaluate; exit code 1 if a capture could only be read in part."""
     if not 1 <= args.window_min <= 60 * 24:
         raise ConfigError([f"--window-min is {args.window_min}, must be from 1 to 1440"])
+    if args.plot:
+        check_writable(args.plot)
     calibration = _calibration(args.calibration)
-    days, warnings = read_days(args.files, calibration.store_id, args.ignore_oui, Console(stderr=True))
-    known, remarks = labelled(days, args.truth, flow=args.flow)
-    for text in (*warnings, *remarks):
-        print(f"footfall: {text}", file=sys.stderr)
+    known, is_whole = known_days(args, calibration.store_id)
     if not known:
         raise ConfigError(["no truth file tells of a time that a capture heard"])
     estimates = [in_windows(day.heard, estimate(calibration, day.heard), args.window_min) for day in known]
@@ -50,7 +45,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     else:
         for name, value in found.items():
             print(f"{name:>14}  {value}")
-    return 1 if warnings else 0
+    return 0 if is_whole else 1
 
 
 def _calibration(path: Path) -> Calibration:

@@ -76,10 +76,11 @@ def from_json(text: str, place: str) -> Calibration:
             values[name] = _columns(values[name])
         values["rate_spread"] = tuple(float(values["rate_spread"][name]) for name in CLASSES)
         made = Calibration(**values)
+        if not made.rates:
+            raise ValueError("it has no sensor")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: {error}"]) from error
-    if not made.rates:
-        raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: it has no sensor"])
+        why = str(error) if isinstance(error, ValueError) else "it lacks something, or holds it in another form"
+        raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: {why}"]) from error
     return made
 
 

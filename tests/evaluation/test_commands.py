@@ -102,6 +102,23 @@ def test_everything_missing_is_named_at_once(tmp_path: Path, capsys: pytest.Capt
     assert "b.pcap: no such file" in said
 
 
+def test_what_is_no_capture_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.pcap"
+    path.write_text("no capture")
+    options = ["--store", "s", "--out", str(tmp_path / "o.json"), "--truth", "t.csv"]
+    assert main(["calibrate", *options, str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}: " in said
+    assert "no capture holds a frame" in said
+
+
+def test_where_nothing_can_be_written_nothing_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "none" / "out"
+    assert main(["calibrate", "--store", "s", "--out", str(out), "--truth", "t.csv", "a.pcap"]) == 2
+    assert main(["evaluate", "--calibration", "c", "--plot", str(out), "--truth", "t.csv", "a.pcap"]) == 2
+    assert capsys.readouterr().err.count(f"{out}: cannot be written: its directory must exist") == 2
+
+
 @pytest.mark.parametrize(("text", "said"), [("{}", "is no calibration"), (None, "cannot be read")])
 def test_a_wrong_calibration_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, said: str
