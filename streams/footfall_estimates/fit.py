@@ -102,22 +102,28 @@ class _Column:
     def __init__(self, known: Sequence[_Known], number: int) -> None:
         self._number = number
         self.background = self._background(known)
-        self.rates: dict[str, float] = {}
-        off: list[float] = []
+        guess = RATE_SPREAD[CLASS_OF[number]]
+        sums: dict[str, list[tuple[float, float, float]]] = {}
         for sensor_id in sorted({sensor for day in known for sensor in day.sensors}):
             of_days = [day.of_sensor(sensor_id, number) for day in known]
-            # A day with few people tells little; where there are only such days, they count together.
-            told = [sums for sums in of_days if sums[2] >= LEAST_PERSON_MINUTES / 5] or [
-                (sum(sums[0] for sums in of_days), sum(sums[1] for sums in of_days), sum(sums[2] for sums in of_days))
-            ]
-            logs = [math.log(self._rate(*sums)) for sums in told]
-            mean = sum(logs) / len(logs)
-            self.rates[sensor_id] = round(math.exp(mean), 6)
-            off += [value - mean for value in logs]
-        degrees = len(off) - len(self.rates)
-        squares = _GUESS_DAYS * RATE_SPREAD[CLASS_OF[number]] ** 2 + sum(value**2 for value in off)
-        self.rate_spread = round(math.sqrt(squares / (_GUESS_DAYS + degrees)), 4)
+            met = [of_day for of_day in of_days if of_day[2]]  # days on which it listened to somebody
+            if met:
+                sums[sensor_id] = met
+        # How counts scatter about any rate, then how far each day's rate can be trusted, then the rate.
+        self.rates = {sensor_id: self._rate(*np.sum(of_days, axis=0)) for sensor_id, of_days in sums.items()}
         self.dispersion, self.evidence = self._scatter(known)
+        squares, degrees = _GUESS_DAYS * guess**2, float(_GUESS_DAYS)
+        for sensor_id, of_days in sums.items():
+            logs = np.array([math.log(self._rate(*of_day)) for of_day in of_days])
+            doubts = np.array([self._doubt(*of_day) for of_day in of_days])
+            trust = 1 / (guess**2 + doubts)
+            mean = float(logs @ trust / trust.sum())
+            self.rates[sensor_id] = round(math.exp(mean), 6)
+            # A day counts as far as its own doubt is small beside what days differ by.
+            shares = guess**2 * trust
+            squares += float(shares @ np.maximum((logs - mean) ** 2 - doubts, 0.0))
+            degrees += max(float(shares.sum()) - 1, 0.0)
+        self.rate_spread = round(math.sqrt(squares / degrees), 4)
 
     def _background(self, known: Sequence[_Known]) -> float:
         """What one sensor counts in a minute with nobody inside: fixed devices, and whoever passes by."""
@@ -129,6 +135,11 @@ class _Column:
     def _rate(self, near: float, minutes: float, person_minutes: float) -> float:
         return (max(near - self.background * minutes, 0.0) + 0.5) / (person_minutes + 0.5)
 
+    def _doubt(self, near: float, minutes: float, _person_minutes: float) -> float:
+        """Variance of the logarithm of a day's rate: few or clumped counts tell it badly."""
+        heard = max(near - self.background * minutes, 0.0) + 0.5
+        return (near + 0.5) * (1 + self.dispersion) / self.evidence / heard**2
+
     def _scatter(self, known: Sequence[_Known]) -> tuple[float, float]:
         """Variance beyond Poisson's as a share of the mean, and what share of a minute's evidence is news.
 
@@ -136,7 +147,7 @@ class _Column:
         """
         squares = means = of_blocks = 0.0
         for day in known:
-            rates = np.array([self.rates[sensor] for sensor in day.sensors])
+            rates = np.array([self.rates.get(sensor, 0.0) for sensor in day.sensors])
             counted = day.near[:, :, self._number].sum(axis=1)
             mean = self.background * day.listened.sum(axis=1) + day.people * (day.listened @ rates)
             if not day.people.any() or not mean.any():

@@ -188,6 +188,25 @@ def test_a_fixed_device_is_learned_where_the_room_is_known_to_be_empty() -> None
     assert mae(learned, with_printer(labelled(11))) < 1.7
 
 
+def test_a_class_that_is_hardly_heard_says_little_of_how_days_differ() -> None:
+    def hushed(day: Labelled, share: float) -> Labelled:
+        near = day.heard.near.copy()
+        near[:, 0, 2:] = np.random.default_rng(3).binomial(near[:, 0, 2:], share)
+        return replace(day, heard=replace(day.heard, near=near))
+
+    fitted = fit("north", [hushed(labelled(1), 0.004), hushed(labelled(2), 0.0), hushed(labelled(3), 0.004)])
+    assert fitted.rate_spread[1] < 0.3
+
+
+def test_a_sensor_that_met_nobody_has_no_rates() -> None:
+    day = labelled(1)
+    silent = day.heard.listened.copy()
+    silent[60:-60] = 0
+    deaf = Heard(day.heard.first_minute, ("attic",), np.zeros_like(day.heard.near), silent)
+    fitted = fit("north", [replace(day, heard=joined([day.heard, deaf]))])
+    assert list(fitted.rates) == ["1"]
+
+
 def test_too_little_truth_is_refused_with_what_is_missing() -> None:
     day = labelled(1)
     with pytest.raises(ConfigError, match=r"share 65 minutes with \d+ person-minutes: a calibration needs 300"):
