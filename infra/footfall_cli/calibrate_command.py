@@ -1,68 +1,78 @@
-"""`footfall calibrate`: what a person sounds like in a store, from captures and the people who were there."""
+"""`footfall calibrate`: what a person sounds like in a store, from what was heard and the people who were there."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from footfall_estimates.fit import Labelled, fit
+from footfall_estimates.calibration import Calibration
+from footfall_estimates.fit import Labelled, borrow, fit
 from footfall_estimates.minutes import COLUMNS
 from footfall_events.errors import ConfigError
-from rich.console import Console
 
-from footfall_cli.captures_heard import read_days
-from footfall_cli.labelled_days import labelled
-
-
-def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that `calibrate` and `evaluate` share."""
-    parser.add_argument("files", nargs="+", metavar="[SENSOR=]FILE", help="pcap or pcapng, of one store")
-    parser.add_argument(
-        "--truth", action="append", required=True, type=Path, metavar="T.csv", help="people inside, matched by time"
-    )
-    parser.add_argument("--flow", action="store_true", help="the truth is a door counter's: entries and exits")
-    parser.add_argument("--ignore-oui", action="append", default=[], metavar="XX:XX:XX", help="leave equipment out")
+from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files, known_from_minutes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", metavar="[SENSOR=]FILE", help="pcap or pcapng, of one store")
     parser.add_argument("--store", required=True, metavar="ID", help="the store that the calibration is for")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="write the calibration there, as JSON")
-    add_truth_arguments(parser)
-
-
-def known_days(args: argparse.Namespace, store_id: str) -> tuple[list[Labelled], bool]:
-    """The days whose people are known, and whether every capture could be read to its end; what is wrong is said."""
-    days, warnings = read_days(args.files, store_id, args.ignore_oui, Console(stderr=True))
-    _say(warnings)
-    if not days:
-        raise ConfigError(["no capture holds a frame"])
-    known, remarks = labelled(days, args.truth, flow=args.flow)
-    _say(remarks)
-    return known, not warnings
-
-
-def _say(texts: Sequence[str]) -> None:
-    for text in texts:
-        print(f"footfall: {text}", file=sys.stderr)
-
-
-def check_writable(path: Path) -> None:
-    """Raise ConfigError before any work is done for a file that cannot be written."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ConfigError([f"{path}: cannot be written: its directory must exist"])
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it there, as JSON, and not to ClickHouse")
+    parser.add_argument("--from-clickhouse", action="store_true", help="take the store's minutes instead of captures")
+    parser.add_argument("--borrow-from", metavar="ID", help="take over that store's calibration, with wider intervals")
+    parser.add_argument("--clickhouse", metavar="URL", help="http://HOST:PORT of ClickHouse (FOOTFALL_CLICKHOUSE)")
+    add_truth_arguments(parser, needed=False)
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Fit and write; exit code 1 if a capture could only be read in part."""
-    check_writable(args.out)
-    known, is_whole = known_days(args, args.store)
-    calibration = fit(args.store, known)
-    args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
-    print(f"calibration {calibration.calibration_id} of {args.store}, {calibration.method}: {args.out}")
+    """Fit or borrow, and keep it; exit code 1 if a capture could only be read in part."""
+    sources = [bool(args.files), args.from_clickhouse, bool(args.borrow_from)]
+    if sum(sources) != 1:
+        raise ConfigError(["give capture files, --from-clickhouse or --borrow-from: one of them"])
+    if bool(args.truth) == bool(args.borrow_from):
+        raise ConfigError(["give --truth" if args.truth is None else "--borrow-from goes without --truth"])
+    if args.out:
+        check_writable(args.out)
+    if args.files and args.out:
+        known, is_whole = known_from_files(args, args.store)
+        calibration = fit(args.store, known)
+        args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
+        _report(calibration, str(args.out))
+        return 0 if is_whole else 1
+    return _with_clickhouse(args, environ)
+
+
+def _with_clickhouse(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    # Whoever works on files alone needs no client of ClickHouse.
+    from footfall_sinks.estimates import store_calibration, used_calibration
+
+    from footfall_cli.warehouse import warehouse
+
+    with warehouse(args, environ) as client:
+        is_whole = True
+        known: list[Labelled] = []
+        if args.files:
+            known, is_whole = known_from_files(args, args.store)
+        elif args.from_clickhouse:
+            known = known_from_minutes(args, client)
+        calibration = (
+            fit(args.store, known) if known else borrow(args.store, used_calibration(client, args.borrow_from))
+        )
+        if args.out:
+            args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
+            _report(calibration, str(args.out))
+        else:
+            number = store_calibration(client, calibration)
+            _report(calibration, f"number {number} of the store; `footfall estimate` restates its history")
+    return 0 if is_whole else 1
+
+
+def _report(calibration: Calibration, where: str) -> None:
+    print(f"calibration {calibration.calibration_id} of {calibration.store_id}, {calibration.method}: {where}")
     for sensor_id, rates in calibration.rates.items():
         told = ", ".join(f"{rate:.3f} {name}" for rate, name in zip(rates, COLUMNS, strict=True))
         print(f"  sensor {sensor_id}, per person and minute: {told}")
-    print(f"  fitted on {calibration.fitted_on['minutes']} minutes of {', '.join(day.name for day in known)}")
-    return 0 if is_whole else 1
+    origin = f"borrowed from {calibration.borrowed_from}, " if calibration.borrowed_from else ""
+    print(
+        f"  {origin}fitted on {calibration.fitted_on['minutes']} minutes of {', '.join(calibration.fitted_on['days'])}"
+    )

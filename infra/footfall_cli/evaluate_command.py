@@ -14,15 +14,18 @@ from footfall_estimates.occupancy import estimate
 from footfall_estimates.truth import windows
 from footfall_events.errors import ConfigError
 
-from footfall_cli.calibrate_command import add_truth_arguments, check_writable, known_days
+from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="of `footfall calibrate --out`")
+    parser.add_argument("files", nargs="+", metavar="[SENSOR=]FILE", help="pcap or pcapng, of one store")
+    kept = "of `footfall calibrate --out`, or the id of one in ClickHouse"
+    parser.add_argument("--calibration", required=True, metavar="FILE|ID", help=kept)
+    parser.add_argument("--clickhouse", metavar="URL", help="http://HOST:PORT of ClickHouse (FOOTFALL_CLICKHOUSE)")
     parser.add_argument("--window-min", type=int, default=5, metavar="MIN", help="length of a window (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth, estimate and interval over the day")
-    add_truth_arguments(parser)
+    add_truth_arguments(parser, needed=True)
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -31,8 +34,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise ConfigError([f"--window-min is {args.window_min}, must be from 1 to 1440"])
     if args.plot:
         check_writable(args.plot)
-    calibration = _calibration(args.calibration)
-    known, is_whole = known_days(args, calibration.store_id)
+    calibration = _calibration(args, environ)
+    known, is_whole = known_from_files(args, calibration.store_id)
     if not known:
         raise ConfigError(["no truth file tells of a time that a capture heard"])
     estimates = [in_windows(day.heard, estimate(calibration, day.heard), args.window_min) for day in known]
@@ -48,11 +51,20 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0 if is_whole else 1
 
 
-def _calibration(path: Path) -> Calibration:
-    try:
-        return from_json(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+def _calibration(args: argparse.Namespace, environ: Mapping[str, str]) -> Calibration:
+    path = Path(args.calibration)
+    if path.exists() or not (args.clickhouse or environ.get("FOOTFALL_CLICKHOUSE")):
+        try:
+            return from_json(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    # Whoever works on files alone needs no client of ClickHouse.
+    from footfall_sinks.estimates import calibration_named
+
+    from footfall_cli.warehouse import warehouse
+
+    with warehouse(args, environ) as client:
+        return calibration_named(client, args.calibration)
 
 
 def _truth(days: list[Labelled], window_min: int) -> dict[int, float]:

@@ -1,18 +1,76 @@
-"""Matches captures with the people that were really there, by time."""
+"""Matches what was heard, in captures or in ClickHouse, with the people who were really there, by time."""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from footfall_estimates.fit import Labelled
 from footfall_estimates.truth import Level, read_flow, read_levels
 from footfall_events.errors import ConfigError
+from rich.console import Console
 
-from footfall_cli.captures_heard import Day
+from footfall_cli.captures_heard import Day, read_days
+
+if TYPE_CHECKING:
+    from footfall_sinks.estimates import Client
 
 _HOUR_S = 3600
 _ZONES = [quarter * 900 for quarter in range(-14 * 4, 14 * 4 + 1) if quarter]
+
+
+def add_truth_arguments(parser: argparse.ArgumentParser, *, needed: bool) -> None:
+    """What `calibrate` and `evaluate` want to know of the people."""
+    told = "people inside, matched by time"
+    parser.add_argument("--truth", action="append", required=needed, type=Path, metavar="T.csv", help=told)
+    parser.add_argument("--flow", action="store_true", help="the truth is a door counter's: entries and exits")
+    parser.add_argument("--ignore-oui", action="append", default=[], metavar="XX:XX:XX", help="leave equipment out")
+
+
+def check_writable(path: Path) -> None:
+    """Raise ConfigError before any work is done for a file that cannot be written."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ConfigError([f"{path}: cannot be written: its directory must exist"])
+
+
+def known_from_files(args: argparse.Namespace, store_id: str) -> tuple[list[Labelled], bool]:
+    """The days whose people are known, and whether every capture could be read to its end; what is wrong is said."""
+    days, warnings = read_days(args.files, store_id, args.ignore_oui, Console(stderr=True))
+    _say(warnings)
+    if not days:
+        raise ConfigError(["no capture holds a frame"])
+    return _known(args, days), not warnings
+
+
+def known_from_minutes(args: argparse.Namespace, client: Client) -> list[Labelled]:
+    """The same from a store's minutes in ClickHouse, each business date a day."""
+    # Whoever works on files alone needs no client of ClickHouse.
+    from footfall_sinks.estimates import heard_between
+
+    if args.ignore_oui:
+        raise ConfigError(["--ignore-oui goes with captures: minutes leave out what the store's ignored_ouis say"])
+    levels = [level for path in args.truth for level in (read_flow if args.flow else read_levels)(path)]
+    if not levels:
+        raise ConfigError(["the truth knows of no time"])
+    begin, end = min(level.from_s for level in levels), max(level.to_s for level in levels)
+    found = heard_between(client, args.store, begin, end)
+    if not found:
+        raise ConfigError([f"store {args.store!r} has no minutes in the time that the truth tells of"])
+    return _known(args, [Day((f"{date}",), heard) for date, heard in found.items()])
+
+
+def _known(args: argparse.Namespace, days: Sequence[Day]) -> list[Labelled]:
+    known, remarks = labelled(days, args.truth, flow=args.flow)
+    _say(remarks)
+    return known
+
+
+def _say(texts: Sequence[str]) -> None:
+    for text in texts:
+        print(f"footfall: {text}", file=sys.stderr)
 
 
 def labelled(days: Sequence[Day], truths: Sequence[Path], *, flow: bool) -> tuple[list[Labelled], list[str]]:

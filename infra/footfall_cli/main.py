@@ -75,6 +75,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "learn what a person sounds like in a store, from captures and the people who were there",
         "footfall calibrate --store north --truth counted.csv day.pcap --out north.json",
     ),
+    "estimate": (
+        "footfall_cli.estimate_command",
+        "work out the people inside for every date whose minutes or calibration are newer than its estimates",
+        "footfall estimate --clickhouse http://clickhouse:8123 --follow 30",
+    ),
     "evaluate": (
         "footfall_cli.evaluate_command",
         "compare a calibration's estimates with the people who were there",

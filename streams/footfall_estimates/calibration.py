@@ -61,6 +61,10 @@ class Calibration:
             values[name] = _named(values[name])
         return json.dumps({**values, "rate_spread": dict(zip(CLASSES, self.rate_spread, strict=True))}, indent=1)
 
+    def fitted_on_json(self) -> str:
+        """What it was fitted on, one JSON object."""
+        return json.dumps(dict(self.fitted_on))
+
 
 _PER_COLUMN = ("background", "dispersion", "evidence")
 

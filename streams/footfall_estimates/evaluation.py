@@ -36,7 +36,7 @@ def joined(parts: Sequence[Windows]) -> Windows:
 def in_windows(heard: Heard, occupancy: Occupancy, length_min: int) -> Windows:
     """Means over windows; those of which less than half was listened to by any sensor are left out.
 
-    The interval holds 95 % of the probabilities of all minutes of the window together.
+    The interval holds 95 % of the probabilities of all minutes of the window together, and the estimate.
     """
     numbers, places = np.unique(heard.minutes // length_min, return_inverse=True)
     listened = np.bincount(places, heard.listened.max(axis=1, initial=0.0))
@@ -46,7 +46,8 @@ def in_windows(heard: Heard, occupancy: Occupancy, length_min: int) -> Windows:
     top = len(occupancy.levels) - 1
     lo = occupancy.levels[np.minimum((below < _TAIL).sum(axis=1), top)]
     hi = occupancy.levels[np.minimum((below < 1 - _TAIL).sum(axis=1), top)]
-    return Windows(numbers[kept], history @ occupancy.levels, live @ occupancy.levels, lo, hi)
+    people = history @ occupancy.levels
+    return Windows(numbers[kept], people, live @ occupancy.levels, np.minimum(lo, people), np.maximum(hi, people))
 
 
 def _means(shares: Floats, places: NDArray[np.int64], count: int) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ LEAST_PERSON_MINUTES = 300.0
 """Fewer make no calibration: an hour with five people."""
 RATE_SPREAD = (0.30, 0.15)
 """How much a day's rate differs from another's, by class, before anything is known of the store."""
+BORROWED_SPREAD = 0.4
+"""How much the rates of similar stores may differ beside; a guess, no store was measured."""
 _GUESS_DAYS = 4
 """That guess, and what a sensor hears with nobody inside, count as so many days, and as half an hour of silence."""
 _SILENT_MINUTES = 60
@@ -83,9 +85,21 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
         "most_people": math.ceil(2.5 * max(float(day.people.max(initial=0)) for day in known)) + 10,
         "fitted_sensors": max(len(day.sensors) for day in known),
     }
-    name = hashlib.blake2b(repr((store_id, values)).encode(), digest_size=6).hexdigest()
     fitted_on = {"days": [day.name for day in days], "minutes": minutes, "person_minutes": round(person_minutes)}
-    return Calibration(name, store_id, fitted_on=fitted_on, **values)
+    return _named(Calibration("", store_id, fitted_on=fitted_on, **values))
+
+
+def borrow(store_id: str, calibration: Calibration) -> Calibration:
+    """Another store's calibration for this one: any sensor of it has the mean rates, and intervals are wider."""
+    origin = calibration.borrowed_from or calibration.store_id
+    spread = tuple(round(math.hypot(value, BORROWED_SPREAD), 4) for value in calibration.rate_spread)
+    rates = {f"any of {origin}": calibration.rates_of("")}
+    return _named(replace(calibration, store_id=store_id, borrowed_from=origin, rates=rates, rate_spread=spread))
+
+
+def _named(calibration: Calibration) -> Calibration:
+    text = replace(calibration, calibration_id="").to_json()
+    return replace(calibration, calibration_id=hashlib.blake2b(text.encode(), digest_size=6).hexdigest())
 
 
 def _known(day: Labelled) -> _Known:

@@ -23,6 +23,7 @@ MONDAY = date(2026, 6, 1)
 MINUTE = timedelta(minutes=1)
 LOYALTY = {"policy": "loyalty", "days": 30, "legal_basis": "consent", "notice_date": MONDAY}
 DIMENSIONS = ("chain_log", "stores_log", "sensors_log")
+ESTIMATES = ("store_calibrations_log", "occupancy_log")
 
 _tokens = count()
 
@@ -103,7 +104,7 @@ class World:
 
     def empty(self) -> None:
         """Take every row out of the logs and the dimensions."""
-        for table in (*(target.table for target in TARGETS.values()), *DIMENSIONS):
+        for table in (*(target.table for target in TARGETS.values()), *DIMENSIONS, *ESTIMATES):
             self.client.command(f"TRUNCATE TABLE footfall.{table}")
 
     def configure(self, *stores: Row | str, **privacy: Any) -> None:

@@ -1,0 +1,158 @@
+"""Calibrations and estimates in ClickHouse: which dates are to be worked out, from what, and what came out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+import numpy as np
+from footfall_estimates.calibration import Calibration, from_json
+from footfall_estimates.evaluation import Windows
+from footfall_estimates.minutes import COLUMNS, Heard, heard
+from footfall_events.errors import ConfigError
+
+WINDOW_MIN = 5
+_EPOCH = date(1970, 1, 1)
+
+
+class Client(Protocol):
+    """What is needed of clickhouse-connect's client."""
+
+    def query(self, query: str, parameters: dict[str, Any] | None = None) -> Any: ...
+
+    def insert(self, table: str, data: Sequence[Sequence[Any]], column_names: Sequence[str]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class StoreDate:
+    """A store's business date to be worked out; `version` is that of the rows to come."""
+
+    store_id: str
+    business_date: date
+    version: int
+
+
+def store_calibration(client: Client, calibration: Calibration) -> int:
+    """Make it the store's newest; its number. The one that is the newest already keeps its number."""
+    found = client.query(
+        "SELECT number, calibration_id FROM footfall.store_calibrations WHERE store_id = {store:String} AND is_used",
+        {"store": calibration.store_id},
+    ).result_rows
+    number, newest = found[0] if found else (0, "")
+    if newest == calibration.calibration_id:
+        return int(number)
+    row = [
+        calibration.store_id,
+        number + 1,
+        calibration.calibration_id,
+        calibration.method,
+        calibration.to_json(),
+        calibration.fitted_on_json(),
+        calibration.borrowed_from,
+    ]
+    columns = "store_id, number, calibration_id, method, parameters, fitted_on, borrowed_from"
+    client.insert("footfall.store_calibrations_log", [row], columns.split(", "))
+    return int(number) + 1
+
+
+def used_calibration(client: Client, store_id: str) -> Calibration:
+    """A store's newest calibration; raises ConfigError if it has none."""
+    found = client.query(
+        "SELECT parameters FROM footfall.store_calibrations WHERE store_id = {store:String} AND is_used",
+        {"store": store_id},
+    ).result_rows
+    if not found:
+        raise ConfigError([f"store {store_id!r} has no calibration: make one with `footfall calibrate`"])
+    return from_json(found[0][0], f"calibration of {store_id}")
+
+
+def calibration_named(client: Client, calibration_id: str) -> Calibration:
+    """The calibration of an id, whatever store uses it; raises ConfigError if there is none."""
+    found = client.query(
+        "SELECT parameters FROM footfall.store_calibrations WHERE calibration_id = {id:String} LIMIT 1",
+        {"id": calibration_id},
+    ).result_rows
+    if not found:
+        raise ConfigError([f"calibration {calibration_id!r} is neither a file nor in store_calibrations"])
+    return from_json(found[0][0], f"calibration {calibration_id}")
+
+
+def outdated(client: Client, last_days: int | None = None) -> list[StoreDate]:
+    """Dates of calibrated stores whose estimates are older than their minutes or their calibration, oldest first.
+
+    With `last_days` only that many dates of the chain are looked at: all of history is a scan of every sensor minute.
+    """
+    newest: date = client.query("SELECT max(business_date) FROM footfall.sensor_minutes_log").result_rows[0][0]
+    since = newest - timedelta(days=last_days - 1) if last_days else _EPOCH
+    rows = client.query(
+        """
+        SELECT m.store_id, m.business_date, bitOr(bitShiftLeft(toUInt64(c.number), 40), m.known) AS wanted
+        FROM
+        (
+            SELECT store_id, business_date, count() AS known
+            FROM footfall.sensor_minutes_log FINAL
+            WHERE business_date >= {since:Date}
+            GROUP BY store_id, business_date
+        ) AS m
+        INNER JOIN (SELECT store_id, number FROM footfall.store_calibrations WHERE is_used) AS c USING store_id
+        LEFT JOIN
+        (
+            SELECT store_id, business_date, max(version) AS version
+            FROM footfall.occupancy_log
+            WHERE business_date >= {since:Date}
+            GROUP BY store_id, business_date
+        ) AS o ON o.store_id = m.store_id AND o.business_date = m.business_date
+        WHERE o.version < wanted
+        ORDER BY m.business_date, m.store_id
+        """,
+        {"since": max(since, _EPOCH)},
+    ).result_rows
+    return [StoreDate(*row) for row in rows]
+
+
+def heard_on(client: Client, day: StoreDate) -> Heard:
+    """What the store's sensors heard nearby on the date."""
+    return _heard(client, day.store_id, "business_date = {date:Date}", {"date": day.business_date})[day.business_date]
+
+
+def heard_between(client: Client, store_id: str, from_s: float, to_s: float) -> dict[date, Heard]:
+    """The same from one instant to another, seconds since 1970, by business date."""
+    between = "minute >= fromUnixTimestamp64Milli({begin:Int64}) AND minute < fromUnixTimestamp64Milli({end:Int64})"
+    return _heard(client, store_id, between, {"begin": int(from_s // 60) * 60_000, "end": int(to_s * 1000)})
+
+
+def _heard(client: Client, store_id: str, condition: str, values: Mapping[str, Any]) -> dict[date, Heard]:
+    columns = ["business_date", "sensor_id", "minute", "listening_s", *COLUMNS]
+    found = client.query(
+        f"SELECT {', '.join(columns)} FROM footfall.sensor_minutes WHERE store_id = {{store:String}} AND {condition}",
+        {"store": store_id, **values},
+    )
+    by_date: dict[date, list[dict[str, Any]]] = defaultdict(list)
+    for values_of_row in found.result_rows:
+        row = dict(zip(columns, values_of_row, strict=True))
+        # The driver gives instants of a UTC column without a zone.
+        by_date[row["business_date"]].append({**row, "minute": row["minute"].replace(tzinfo=UTC)})
+    return {day: heard(rows) for day, rows in sorted(by_date.items())}
+
+
+def write_occupancy(client: Client, day: StoreDate, calibration: Calibration, windows: Windows) -> None:
+    """Write the windows of a date; the same ones again change nothing."""
+    columns = "store_id, window_start, business_date, people, people_lo, people_hi, method, calibration_id, version"
+    values = np.column_stack([windows.people, windows.lo, windows.hi]).tolist()
+    rows = [
+        [
+            day.store_id,
+            datetime.fromtimestamp(number * WINDOW_MIN * 60, UTC),
+            day.business_date,
+            *people,
+            calibration.method,
+            calibration.calibration_id,
+            day.version,
+        ]
+        for number, people in zip(windows.numbers.tolist(), values, strict=True)
+    ]
+    if rows:
+        client.insert("footfall.occupancy_log", rows, columns.split(", "))
