@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,6 +54,27 @@ class Calibration:
             return self.rates[sensor_id]
         return tuple(sum(rates) / len(self.rates) for rates in zip(*self.rates.values(), strict=True))
 
+    def impossible(self) -> list[str]:
+        """Names of the parameters that are out of their range, or no numbers."""
+        limits: dict[str, tuple[Sequence[float], float, float]] = {
+            "rates": ([rate for rates in self.rates.values() for rate in rates], 0, math.inf),
+            "background": (self.background, 0, math.inf),
+            "dispersion": (self.dispersion, 0.01, math.inf),
+            "evidence": (self.evidence, 0, 1),
+            "rate_spread": (self.rate_spread, 0.001, 5),
+            "moves": ([self.moves], 0, 1),
+            "moves_when_empty": ([self.moves_when_empty], 0, 1),
+            "move_people": ([self.move_people], 0, math.inf),
+            "usual_people": ([self.usual_people], 0, math.inf),
+            "most_people": ([self.most_people], 1, 1_000_000),
+            "fitted_sensors": ([self.fitted_sensors], 1, math.inf),
+        }
+        return [
+            name
+            for name, (values, low, high) in limits.items()
+            if not all(low <= value <= high and math.isfinite(value) for value in values)
+        ]
+
     def to_json(self) -> str:
         """One JSON object, with the names of the columns."""
         values = asdict(self)
@@ -82,6 +104,8 @@ def from_json(text: str, place: str) -> Calibration:
         made = Calibration(**values)
         if not made.rates:
             raise ValueError("it has no sensor")
+        if impossible := made.impossible():
+            raise ValueError(f"{', '.join(impossible)} cannot be")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         why = str(error) if isinstance(error, ValueError) else "it lacks something, or holds it in another form"
         raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: {why}"]) from error

@@ -26,6 +26,8 @@ LOOK_AHEAD_MIN = 10
 """Published history is restated as the minutes after it arrive: this far at least, and less than twice as far."""
 _LEVELS = 300
 """At most so many numbers of people are told apart."""
+_ANYTHING = 1e-9
+"""Chance of what the calibration rules out, like a crowd from nowhere: the filter goes on from it."""
 _DEVIATIONS = np.linspace(-2.0, 2.0, 9)
 """What is normally distributed is told apart at these values, in standard deviations."""
 
@@ -58,7 +60,8 @@ class Model:
         apart = _DEVIATIONS * math.sqrt(variances.sum())
         shares = variances * [1, -1] / variances.sum()
         self.rates: Floats = np.exp(apart[:, None] * shares)
-        self.prior = _shares(np.outer(weight, np.exp(-self.levels / max(calibration.usual_people, 1.0))))
+        people = np.exp(-self.levels / max(calibration.usual_people, 1.0))
+        self.prior = _shares(np.outer(weight, people + _ANYTHING * people.sum()))
         self.alike = _alike(self.levels, math.sqrt(variances.prod() / variances.sum()))
 
     def likelihood(self, heard: Heard) -> Floats:
@@ -127,7 +130,8 @@ def _moves(calibration: Calibration, levels: Floats) -> Floats:
     steps /= steps.sum(axis=1, keepdims=True)
     # Somebody is as good as always about to move where many are, and an empty room stays empty for long.
     share = calibration.moves - (calibration.moves - calibration.moves_when_empty) * np.exp(-levels / 2)
-    found: Floats = steps * share[:, None] + np.diag(1 - share)
+    found: Floats = steps * share[:, None] + np.diag(1 - share) + _ANYTHING
+    found /= found.sum(axis=1, keepdims=True)
     return found
 
 

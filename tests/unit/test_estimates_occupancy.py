@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from footfall_estimates.calibration import Calibration, from_json
 from footfall_estimates.evaluation import in_windows, scores
 from footfall_estimates.fit import Labelled, fit
-from footfall_estimates.minutes import Heard, joined
+from footfall_estimates.minutes import COLUMNS, Heard, joined
 from footfall_estimates.occupancy import estimate
 from footfall_estimates.truth import Level, windows
 from footfall_events.errors import ConfigError
@@ -174,6 +175,33 @@ def test_a_crowd_of_thousands_is_told_in_steps(calibration: Calibration) -> None
     occupancy = estimate(crowd, heard)
     assert len(occupancy.levels) <= 302
     assert (occupancy.history @ occupancy.levels)[20:].mean() == pytest.approx(2000, rel=0.15)
+
+
+def test_a_crowd_from_nowhere_is_taken_as_it_comes(calibration: Calibration) -> None:
+    heard = labelled(6).heard
+    near = heard.near.copy()
+    near[:5] = 0
+    near[5:10] = 5000
+    near[10:] = 0
+    occupancy = estimate(replace(calibration, most_people=2000, usual_people=1.0), replace(heard, near=near))
+    assert (occupancy.live[8] @ occupancy.levels) > 1000
+    assert (occupancy.live[60] @ occupancy.levels) < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("background", dict.fromkeys(COLUMNS, -1)),
+        ("dispersion", dict.fromkeys(COLUMNS, 0)),
+        ("evidence", dict.fromkeys(COLUMNS, 2)),
+        ("usual_people", float("nan")),
+        ("most_people", 0),
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(calibration: Calibration, name: str, value: object) -> None:
+    values = json.loads(calibration.to_json())
+    with pytest.raises(ConfigError, match=rf"is no calibration of `footfall calibrate`: {name} cannot be"):
+        from_json(json.dumps({**values, name: value}), "north.json")
 
 
 def test_a_fixed_device_is_learned_where_the_room_is_known_to_be_empty() -> None:
