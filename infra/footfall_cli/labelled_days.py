@@ -76,7 +76,7 @@ def _say(texts: Sequence[str]) -> None:
 def labelled(days: Sequence[Day], truths: Sequence[Path], *, flow: bool) -> tuple[list[Labelled], list[str]]:
     """Every day that a truth file covers, and a remark on each file that was left out.
 
-    Raises ConfigError for a truth file that is wrong, or that meets no capture, with the hours it seems to be off.
+    Raises ConfigError for a truth file that is wrong, or that meets nothing heard, with the hours it seems to be off.
     """
     read = read_flow if flow else read_levels
     problems: list[str] = []
@@ -88,7 +88,7 @@ def labelled(days: Sequence[Day], truths: Sequence[Path], *, flow: bool) -> tupl
         except ConfigError as error:
             problems += error.problems
     spans = [(day.heard.first_minute * 60, (day.heard.first_minute + len(day.heard)) * 60) for day in days]
-    problems += [_off(path, found, spans) for path, found in levels.items() if found and not _meets(found, spans, 0)]
+    problems += [_off(path, found, spans) for path, found in levels.items() if found and not _met_s(found, spans, 0)]
     if problems:
         raise ConfigError(problems)
     made = []
@@ -108,15 +108,15 @@ def labelled(days: Sequence[Day], truths: Sequence[Path], *, flow: bool) -> tupl
     return made, remarks
 
 
-def _meets(levels: Sequence[Level], spans: Sequence[tuple[int, int]], shift_s: int) -> bool:
-    return any(
-        level.from_s + shift_s < end and level.to_s + shift_s > begin for level in levels for begin, end in spans
-    )
+def _met_s(levels: Sequence[Level], spans: Sequence[tuple[int, int]], shift_s: int) -> float:
+    """Seconds of the truth in which something was heard, if its times were moved."""
+    moved = [(level.from_s + shift_s, level.to_s + shift_s) for level in levels]
+    return sum(max(0.0, min(to_s, end) - max(from_s, begin)) for from_s, to_s in moved for begin, end in spans)
 
 
 def _off(path: Path, levels: Sequence[Level], spans: Sequence[tuple[int, int]]) -> str:
-    for shift_s in sorted(_ZONES, key=abs):
-        if _meets(levels, spans, shift_s):
-            when = f"{abs(shift_s) / _HOUR_S:g} h {'earlier' if shift_s < 0 else 'later'}"
-            return f"{path}:2: tells of no time that a capture heard, but would {when}: its times must be UTC"
-    return f"{path}:2: tells of no time that a capture heard (from {levels[0].from_s:.0f} s since 1970, UTC)"
+    best_s = max(sorted(_ZONES, key=abs), key=lambda shift_s: _met_s(levels, spans, shift_s))
+    if _met_s(levels, spans, best_s):
+        when = f"{abs(best_s) / _HOUR_S:g} h {'earlier' if best_s < 0 else 'later'}"
+        return f"{path}:2: tells of no time that was heard, but would {when}: its times must be UTC"
+    return f"{path}:2: tells of no time that was heard (from {levels[0].from_s:.0f} s since 1970, UTC)"

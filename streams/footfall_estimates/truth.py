@@ -37,14 +37,14 @@ def read_flow(path: Path) -> list[Level]:
 
     A segment's level is the mean of those at its ends. More exits than people inside leave nobody.
     """
-    inside = 0
+    inside = 0.0
 
     def level(row: Mapping[str, str]) -> Level:
         nonlocal inside
-        entries, exits = int(row["entries"] or 0), int(row["exits"] or 0)
-        if entries < 0 or exits < 0:
-            raise ValueError("entries and exits must be 0 or more")
-        before, inside = inside, max(0, inside + entries - exits)
+        entries, exits = (float(row[name] or 0) for name in ("entries", "exits"))
+        if not (entries >= 0 and exits >= 0 and entries.is_integer() and exits.is_integer()):
+            raise ValueError("entries and exits must be whole numbers, 0 or more")
+        before, inside = inside, max(0.0, inside + entries - exits)
         return Level(*_span(row), (before + inside) / 2)
 
     return _read(path, ("entries", "exits"), level)
@@ -53,15 +53,17 @@ def read_flow(path: Path) -> list[Level]:
 def _read(path: Path, columns: Sequence[str], level: Callable[[Mapping[str, str]], Level]) -> list[Level]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            reader = csv.DictReader(file, restval="")
+            rows = [(reader.line_num, row) for row in reader]
+            names = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    missing = [column for column in (*_SPAN, *columns) if not rows or column not in rows[0]]
+    missing = [column for column in (*_SPAN, *columns) if column not in names]
     if missing:
         raise ConfigError([f"{path}:1: needs the columns {', '.join((*_SPAN, *columns))}; no {', '.join(missing)}"])
     problems: list[str] = []
     levels: list[Level] = []
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         try:
             found = level(row)
         except ValueError as error:

@@ -55,6 +55,16 @@ def test_every_wrong_line_is_named_at_once(tmp_path: Path) -> None:
     assert [problem.split(":")[1] for problem in refusal.value.problems] == ["2", "4", "5"]
 
 
+def test_blank_lines_do_not_shift_the_number_of_a_wrong_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read_levels(written(tmp_path, "0,60,2", "", "", "60,120,-1"))
+    assert [problem.split(":")[1] for problem in refusal.value.problems] == ["5"]
+
+
+def test_a_file_without_a_segment_knows_nothing(tmp_path: Path) -> None:
+    assert read_levels(written(tmp_path)) == []
+
+
 @pytest.mark.parametrize("header", ["from,to,people", ""])
 def test_missing_columns_are_named(tmp_path: Path, header: str) -> None:
     with pytest.raises(ConfigError, match=r":1: needs the columns from_epoch_utc, to_epoch_utc, occupancy"):
@@ -74,8 +84,10 @@ def test_a_door_counter_gives_the_level_halfway_between_a_segments_ends(tmp_path
 
 def test_a_door_counter_counts_no_negative_people(tmp_path: Path) -> None:
     header = "from_epoch_utc,to_epoch_utc,entries,exits"
-    with pytest.raises(ConfigError, match=r":2: entries and exits must be 0 or more"):
-        read_flow(written(tmp_path, "0,60,-4,0", header=header))
+    for counts in ("-4,0", "1.5,0", "0,nan"):
+        with pytest.raises(ConfigError, match=r":2: entries and exits must be whole numbers, 0 or more"):
+            read_flow(written(tmp_path, f"0,60,{counts}", header=header))
+    assert [level.people for level in read_flow(written(tmp_path, "0,60,4.0,", header=header))] == [2]
 
 
 def test_a_window_is_the_time_weighted_mean_if_half_of_it_is_known() -> None:
