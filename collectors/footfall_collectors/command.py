@@ -78,12 +78,12 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             stack.callback(spool.close)
         # Opens an interface: what cannot be heard is refused before anything else is begun.
         outputs = _outputs(settings, store_run, stop, args, spool)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         _look_at_kafka(settings, spool)
         _serve_metrics(settings, registry)
         publisher = _publisher(settings, spool, metrics, stop)
         stack.callback(publisher.close)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         sent = _send_all(outputs, publisher, settings.store.store_id, store_run, metrics)
         publisher.finish()
     if stop.is_set() and settings.stdin:
