@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from footfall_estimates.calibration import Calibration
-from footfall_estimates.fit import Labelled, borrow, fit
+from footfall_estimates.fit import borrow, fit
 from footfall_estimates.minutes import COLUMNS
 from footfall_events.errors import ConfigError
+from footfall_sinks.estimates import store_calibration, used_calibration
 
 from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files, known_from_minutes
+from footfall_cli.warehouse import add_clickhouse_argument, warehouse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it there, as JSON, and not to ClickHouse")
     parser.add_argument("--from-clickhouse", action="store_true", help="take the store's minutes instead of captures")
     parser.add_argument("--borrow-from", metavar="ID", help="take over that store's calibration, with wider intervals")
-    parser.add_argument("--clickhouse", metavar="URL", help="http://HOST:PORT of ClickHouse (FOOTFALL_CLICKHOUSE)")
+    add_clickhouse_argument(parser)
     add_truth_arguments(parser, needed=False)
 
 
@@ -33,38 +35,27 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise ConfigError(["give --truth" if args.truth is None else "--borrow-from goes without --truth"])
     if args.out:
         check_writable(args.out)
-    if args.files and args.out:
-        known, is_whole = known_from_files(args, args.store)
-        calibration = fit(args.store, known)
+    calibration, is_whole = _calibration(args, environ)
+    where = str(args.out)
+    if args.out:
         args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
-        _report(calibration, str(args.out))
-        return 0 if is_whole else 1
-    return _with_clickhouse(args, environ)
-
-
-def _with_clickhouse(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    # Whoever works on files alone needs no client of ClickHouse.
-    from footfall_sinks.estimates import store_calibration, used_calibration
-
-    from footfall_cli.warehouse import warehouse
-
-    with warehouse(args, environ) as client:
-        is_whole = True
-        known: list[Labelled] = []
-        if args.files:
-            known, is_whole = known_from_files(args, args.store)
-        elif args.from_clickhouse:
-            known = known_from_minutes(args, client)
-        calibration = (
-            fit(args.store, known) if known else borrow(args.store, used_calibration(client, args.borrow_from))
-        )
-        if args.out:
-            args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
-            _report(calibration, str(args.out))
-        else:
+    else:
+        with warehouse(args, environ) as client:
             number = store_calibration(client, calibration)
-            _report(calibration, f"number {number} of the store; `footfall estimate` restates its history")
+        where = f"number {number} of the store; `footfall estimate` restates its history"
+    _report(calibration, where)
     return 0 if is_whole else 1
+
+
+def _calibration(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Calibration, bool]:
+    """The calibration, and whether every capture it rests on could be read to its end."""
+    if args.files:
+        known, is_whole = known_from_files(args, args.store)
+        return fit(args.store, known), is_whole
+    with warehouse(args, environ) as client:
+        if args.borrow_from:
+            return borrow(args.store, used_calibration(client, args.borrow_from)), True
+        return fit(args.store, known_from_minutes(args, client)), True
 
 
 def _report(calibration: Calibration, where: str) -> None:

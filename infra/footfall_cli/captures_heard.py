@@ -10,7 +10,7 @@ from typing import Any
 from footfall_collectors.collect import StoreRun
 from footfall_collectors.pseudonyms import throwaway_key
 from footfall_collectors.session import Batching
-from footfall_estimates.minutes import Heard, heard
+from footfall_estimates.minutes import Heard, heard, minute_of
 from footfall_events.errors import ConfigError
 from footfall_events.stores import parse_chain
 from rich.console import Console
@@ -31,22 +31,13 @@ class Day:
 
 @dataclass(frozen=True)
 class _Capture:
+    """`first` and `last` are minutes since 1970."""
+
     path: Path
     sensor_id: str
     rows: list[dict[str, Any]]
-
-    @property
-    def first(self) -> int:
-        return self._minutes[0]
-
-    @property
-    def last(self) -> int:
-        return self._minutes[1]
-
-    @property
-    def _minutes(self) -> tuple[int, int]:
-        minutes = [int(row["minute"].timestamp()) // 60 for row in self.rows]
-        return min(minutes), max(minutes)
+    first: int
+    last: int
 
 
 def read_days(
@@ -69,7 +60,8 @@ def read_days(
             rows, of_file = minute_rows(path, store_id, ignored_ouis)
             warnings += of_file
             if rows:
-                captures.append(_Capture(path, sensor_id, rows))
+                minutes = [minute_of(row["minute"]) for row in rows]
+                captures.append(_Capture(path, sensor_id, rows, min(minutes), max(minutes)))
     return [_day(found) for found in _by_day(captures)], warnings
 
 

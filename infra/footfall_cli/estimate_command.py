@@ -72,14 +72,10 @@ class Gauges:
         self._newest.labels(store_id).set(float(windows.numbers[-1]) * WINDOW_MIN * 60)
 
 
-def work_off(client: Client, gauges: Gauges, console: Console | None, last_days: int | None = None) -> int:
+def work_off(client: Client, gauges: Gauges, console: Console, last_days: int | None = None) -> int:
     """Estimate what is outdated in the newest days, the oldest date first; how many dates."""
     days = outdated(client, last_days)
     calibrations = {store_id: used_calibration(client, store_id) for store_id in {day.store_id for day in days}}
-    if console is None:
-        for day in days:
-            _estimate(client, day, calibrations[day.store_id], gauges)
-        return len(days)
     with bar(console, "estimating") as show:
         for done, day in enumerate(days, start=1):
             _estimate(client, day, calibrations[day.store_id], gauges)
@@ -105,7 +101,7 @@ def _follow(client: Client, gauges: Gauges, args: argparse.Namespace) -> None:
     try:
         last_days = None
         while not stop.is_set():
-            work_off(client, gauges, None, last_days)
+            work_off(client, gauges, Console(quiet=True), last_days)
             last_days = _FOLLOWED_DAYS
             stop.wait(args.follow)
     finally:

@@ -13,15 +13,17 @@ from footfall_estimates.fit import Labelled
 from footfall_estimates.occupancy import estimate
 from footfall_estimates.truth import windows
 from footfall_events.errors import ConfigError
+from footfall_sinks.estimates import calibration_named
 
 from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files
+from footfall_cli.warehouse import add_clickhouse_argument, warehouse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="[SENSOR=]FILE", help="pcap or pcapng, of one store")
     kept = "of `footfall calibrate --out`, or the id of one in ClickHouse"
     parser.add_argument("--calibration", required=True, metavar="FILE|ID", help=kept)
-    parser.add_argument("--clickhouse", metavar="URL", help="http://HOST:PORT of ClickHouse (FOOTFALL_CLICKHOUSE)")
+    add_clickhouse_argument(parser)
     parser.add_argument("--window-min", type=int, default=5, metavar="MIN", help="length of a window (default 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw truth, estimate and interval over the day")
@@ -58,11 +60,6 @@ def _calibration(args: argparse.Namespace, environ: Mapping[str, str]) -> Calibr
             return from_json(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{path}: cannot be read: {error}"]) from error
-    # Whoever works on files alone needs no client of ClickHouse.
-    from footfall_sinks.estimates import calibration_named
-
-    from footfall_cli.warehouse import warehouse
-
     with warehouse(args, environ) as client:
         return calibration_named(client, args.calibration)
 

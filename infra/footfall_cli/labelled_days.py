@@ -6,17 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from footfall_estimates.fit import Labelled
 from footfall_estimates.truth import Level, read_flow, read_levels
 from footfall_events.errors import ConfigError
+from footfall_sinks.estimates import Client, heard_between
 from rich.console import Console
 
 from footfall_cli.captures_heard import Day, read_days
-
-if TYPE_CHECKING:
-    from footfall_sinks.estimates import Client
 
 _HOUR_S = 3600
 _ZONES = [quarter * 900 for quarter in range(-14 * 4, 14 * 4 + 1) if quarter]
@@ -47,9 +44,6 @@ def known_from_files(args: argparse.Namespace, store_id: str) -> tuple[list[Labe
 
 def known_from_minutes(args: argparse.Namespace, client: Client) -> list[Labelled]:
     """The same from a store's minutes in ClickHouse, each business date a day."""
-    # Whoever works on files alone needs no client of ClickHouse.
-    from footfall_sinks.estimates import heard_between
-
     if args.ignore_oui:
         raise ConfigError(["--ignore-oui goes with captures: minutes leave out what the store's ignored_ouis say"])
     levels = [level for path in args.truth for level in (read_flow if args.flow else read_levels)(path)]

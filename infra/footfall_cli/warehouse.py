@@ -1,15 +1,16 @@
-"""The options of commands that work on ClickHouse, and their connection to it."""
+"""The option of commands that work on ClickHouse, and their connection to it."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 
-from clickhouse_connect.driver.client import Client
-from footfall_events.settings import SettingsReader
 from footfall_sinks.address import ClickHouseAddress
-from footfall_sinks.clickhouse import open_client, statements_refused
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
 
 
 def add_clickhouse_argument(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +21,8 @@ def add_clickhouse_argument(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def warehouse(args: argparse.Namespace, environ: Mapping[str, str]) -> Iterator[Client]:
     """A client; raises ConfigError or StoreUnavailable, and ClickHouse's refusals in its own words."""
-    read = SettingsReader({**environ, **({"FOOTFALL_CLICKHOUSE": args.clickhouse} if args.clickhouse else {})})
-    address = ClickHouseAddress.read(read)
-    read.finish()
-    with closing(open_client(address)) as client, statements_refused():
+    # Some of these commands also work on files alone, where its client is not installed.
+    from footfall_sinks.clickhouse import open_client, statements_refused
+
+    with closing(open_client(ClickHouseAddress.given(args.clickhouse, environ))) as client, statements_refused():
         yield client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,14 @@ class ClickHouseAddress:
     user: str = ""
     password: Secret = NO_SECRET
     ca_file: Path | None = None
+
+    @classmethod
+    def given(cls, url: str | None, environ: Mapping[str, str]) -> ClickHouseAddress:
+        """Of the environment, but for a URL that is an option; raises ConfigError with every problem."""
+        read = SettingsReader({**environ, **({"FOOTFALL_CLICKHOUSE": url} if url else {})})
+        found = cls.read(read)
+        read.finish()
+        return found
 
     @classmethod
     def read(cls, read: SettingsReader) -> ClickHouseAddress:

@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from footfall_events.broker_access import check_access
 from footfall_events.errors import ConfigError, Retryable, StoreUnavailable
-from footfall_events.settings import SettingsReader
 from footfall_events.stores import ChainConfig, load_chain
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -109,9 +108,7 @@ def add_schema_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_schema(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Bring the tables and views up to date; exit code 0, or 1 if ClickHouse does not answer or refuses."""
-    read = SettingsReader({**environ, **({"FOOTFALL_CLICKHOUSE": args.clickhouse} if args.clickhouse else {})})
-    address = ClickHouseAddress.read(read)
-    read.finish()
+    address = ClickHouseAddress.given(args.clickhouse, environ)
     config = args.config or environ.get("FOOTFALL_CONFIG", "")
     chain: ChainConfig | None = load_chain(Path(config)) if config else None
     client = _patiently("ClickHouse", lambda: open_client(address), threading.Event())

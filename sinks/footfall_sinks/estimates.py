@@ -14,8 +14,9 @@ from footfall_estimates.evaluation import Windows
 from footfall_estimates.minutes import COLUMNS, Heard, heard
 from footfall_events.errors import ConfigError
 
+from footfall_sinks.schema_dimensions import FROM_THE_START
+
 WINDOW_MIN = 5
-_EPOCH = date(1970, 1, 1)
 
 
 class Client(Protocol):
@@ -60,24 +61,24 @@ def store_calibration(client: Client, calibration: Calibration) -> int:
 
 def used_calibration(client: Client, store_id: str) -> Calibration:
     """A store's newest calibration; raises ConfigError if it has none."""
-    found = client.query(
-        "SELECT parameters FROM footfall.store_calibrations WHERE store_id = {store:String} AND is_used",
-        {"store": store_id},
-    ).result_rows
-    if not found:
+    found = _calibration(client, "store_id = {value:String} AND is_used", store_id)
+    if found is None:
         raise ConfigError([f"store {store_id!r} has no calibration: make one with `footfall calibrate`"])
-    return from_json(found[0][0], f"calibration of {store_id}")
+    return found
 
 
 def calibration_named(client: Client, calibration_id: str) -> Calibration:
     """The calibration of an id, whatever store uses it; raises ConfigError if there is none."""
-    found = client.query(
-        "SELECT parameters FROM footfall.store_calibrations WHERE calibration_id = {id:String} LIMIT 1",
-        {"id": calibration_id},
-    ).result_rows
-    if not found:
+    found = _calibration(client, "calibration_id = {value:String}", calibration_id)
+    if found is None:
         raise ConfigError([f"calibration {calibration_id!r} is neither a file nor in store_calibrations"])
-    return from_json(found[0][0], f"calibration {calibration_id}")
+    return found
+
+
+def _calibration(client: Client, condition: str, value: str) -> Calibration | None:
+    sql = f"SELECT parameters FROM footfall.store_calibrations WHERE {condition} LIMIT 1"
+    rows = client.query(sql, {"value": value}).result_rows
+    return from_json(rows[0][0], f"calibration of {value}") if rows else None
 
 
 def outdated(client: Client, last_days: int | None = None) -> list[StoreDate]:
@@ -86,7 +87,7 @@ def outdated(client: Client, last_days: int | None = None) -> list[StoreDate]:
     With `last_days` only that many dates of the chain are looked at: all of history is a scan of every sensor minute.
     """
     newest: date = client.query("SELECT max(business_date) FROM footfall.sensor_minutes_log").result_rows[0][0]
-    since = newest - timedelta(days=last_days - 1) if last_days else _EPOCH
+    since = newest - timedelta(days=last_days - 1) if last_days else FROM_THE_START
     rows = client.query(
         """
         SELECT m.store_id, m.business_date, bitOr(bitShiftLeft(toUInt64(c.number), 40), m.known) AS wanted
@@ -108,7 +109,7 @@ def outdated(client: Client, last_days: int | None = None) -> list[StoreDate]:
         WHERE o.version < wanted
         ORDER BY m.business_date, m.store_id
         """,
-        {"since": max(since, _EPOCH)},
+        {"since": max(since, FROM_THE_START)},
     ).result_rows
     return [StoreDate(*row) for row in rows]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,7 +49,7 @@ def heard(rows: Iterable[Mapping[str, Any]]) -> Heard:
     if not found:
         return Heard(0, (), np.zeros((0, 0, len(COLUMNS)), np.int64), np.zeros((0, 0)))
     sensors = tuple(sorted({row["sensor_id"] for row in found}))
-    minutes = [_minute_of(row["minute"]) for row in found]
+    minutes = [minute_of(row["minute"]) for row in found]
     first, last = min(minutes), max(minutes)
     near = np.zeros((last - first + 1, len(sensors), len(COLUMNS)), np.int64)
     listened = np.zeros(near.shape[:2])
@@ -60,21 +60,6 @@ def heard(rows: Iterable[Mapping[str, Any]]) -> Heard:
     return Heard(first, sensors, near, np.minimum(listened, 1.0))
 
 
-def joined(parts: Sequence[Heard]) -> Heard:
-    """Several sensors' minutes of one store as one; no two parts share a sensor."""
-    sensors = tuple(sensor for part in parts for sensor in part.sensors)
-    first = min(part.first_minute for part in parts)
-    end = max(part.first_minute + len(part) for part in parts)
-    near = np.zeros((end - first, len(sensors), len(COLUMNS)), np.int64)
-    listened = np.zeros(near.shape[:2])
-    column = 0
-    for part in parts:
-        place = slice(part.first_minute - first, part.first_minute - first + len(part))
-        near[place, column : column + len(part.sensors)] = part.near
-        listened[place, column : column + len(part.sensors)] = part.listened
-        column += len(part.sensors)
-    return Heard(first, sensors, near, listened)
-
-
-def _minute_of(start: datetime) -> int:
+def minute_of(start: datetime) -> int:
+    """Minutes since 1970, UTC."""
     return int(start.timestamp()) // 60

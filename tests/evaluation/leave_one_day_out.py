@@ -15,7 +15,7 @@ from footfall_cli.captures_heard import minute_rows
 from footfall_estimates import evaluation
 from footfall_estimates.evaluation import Windows, in_windows, scores
 from footfall_estimates.fit import Labelled, fit
-from footfall_estimates.minutes import Heard, heard, joined
+from footfall_estimates.minutes import Heard, heard
 from footfall_estimates.occupancy import estimate
 from footfall_estimates.truth import read_levels, windows
 from numpy.typing import NDArray
@@ -108,8 +108,9 @@ def leave_one_out(days: Sequence[Day]) -> dict[str, list[tuple[Windows, dict[int
 
 def two_sensors(first: Day) -> dict[str, Heard]:
     """The day that two sensors heard: each alone, and both as one store."""
-    second = day("2024-04-04", position=2, sensor_id="2").known.heard
-    return {"sensor 1": first.known.heard, "sensor 2": second, "both": joined([first.known.heard, second])}
+    second = day("2024-04-04", position=2, sensor_id="2")
+    both = heard([*first.rows, *second.rows])
+    return {"sensor 1": first.known.heard, "sensor 2": second.known.heard, "both": both}
 
 
 def together(parts: Sequence[tuple[Windows, dict[int, float]]]) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def bootstrap(values: Floats, block: int = 6, draws: int = 4000) -> tuple[float,
 
 
 def table() -> Iterator[str]:
-    """The lines of the tables in streams/README.md."""
+    """The lines of the tables in streams/footfall_estimates/README.md."""
     days = [day(date) for date in DAYS]
     found = leave_one_out(days)
     ours = errors(found["joint filter"])

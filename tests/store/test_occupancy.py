@@ -16,6 +16,7 @@ from footfall_cli.estimate_command import Gauges, work_off
 from footfall_cli.main import footfall, main
 from footfall_sinks.estimates import outdated
 from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
 
 from tests.store.world import MINUTE, MONDAY, Row, World, opens, sensor_minute
 
@@ -188,7 +189,7 @@ def test_evaluate_takes_a_calibration_by_its_id(
 def test_the_gauges_show_the_newest_window(north: World) -> None:
     north.insert(heard_day("north", MONDAY + timedelta(days=2), 5, minutes=360))
     registry = CollectorRegistry()
-    assert work_off(north.client, Gauges(registry), None) == 3
+    assert work_off(north.client, Gauges(registry), Console(quiet=True)) == 3
     shown = generate_latest(registry).decode()
     samples = {line.split("{")[0]: float(line.split()[-1]) for line in shown.splitlines() if line[0] != "#"}
     low, people, high = (samples[f"footfall_estimates_occupancy{end}"] for end in ("_lo", "", "_hi"))

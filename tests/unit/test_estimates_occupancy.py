@@ -10,7 +10,7 @@ import pytest
 from footfall_estimates.calibration import Calibration, from_json
 from footfall_estimates.evaluation import in_windows, scores
 from footfall_estimates.fit import Labelled, fit
-from footfall_estimates.minutes import COLUMNS, Heard, joined
+from footfall_estimates.minutes import COLUMNS, Heard
 from footfall_estimates.occupancy import estimate
 from footfall_estimates.truth import Level, windows
 from footfall_events.errors import ConfigError
@@ -42,6 +42,13 @@ def sounding(level: NDArray[np.int64], random: np.random.Generator, scale: tuple
         near[:, 0, 2 * number] = addresses
         near[:, 0, 2 * number + 1] = addresses + random.binomial(addresses, 0.2)  # some phones ask twice
     return Heard(28_000_000, ("1",), near, np.ones((len(level), 1)))
+
+
+def joined(first: Heard, second: Heard) -> Heard:
+    """Two sensors of one store, heard in the same minutes."""
+    near = np.concatenate([first.near, second.near], axis=1)
+    listened = np.concatenate([first.listened, second.listened], axis=1)
+    return Heard(first.first_minute, first.sensors + second.sensors, near, listened)
 
 
 def levels_of(heard: Heard, level: NDArray[np.int64]) -> list[Level]:
@@ -137,7 +144,7 @@ def test_a_second_sensor_that_comes_and_goes_does_not_shift_the_estimate(calibra
     half[: MINUTES // 2] = 0
     near = second.near.copy()
     near[: MINUTES // 2] = 0
-    occupancy = estimate(calibration, joined([first, replace(second, near=near, listened=half)]))
+    occupancy = estimate(calibration, joined(first, replace(second, near=near, listened=half)))
     means = occupancy.history @ occupancy.levels
     assert means[60 : MINUTES // 2].mean() == pytest.approx(means[MINUTES // 2 :].mean(), abs=1.5)
 
@@ -231,7 +238,7 @@ def test_a_sensor_that_met_nobody_has_no_rates() -> None:
     silent = day.heard.listened.copy()
     silent[60:-60] = 0
     deaf = Heard(day.heard.first_minute, ("attic",), np.zeros_like(day.heard.near), silent)
-    fitted = fit("north", [replace(day, heard=joined([day.heard, deaf]))])
+    fitted = fit("north", [replace(day, heard=joined(day.heard, deaf))])
     assert list(fitted.rates) == ["1"]
 
 
