@@ -46,7 +46,8 @@ def read_days(
     """The captures by day, and a warning for each that was readable in part only.
 
     A file is `FILE` or `SENSOR=FILE`. Without a name, captures that run at the same time are sensors `1`, `2` … in the
-    order of their names; those that follow each other are the same sensor. Raises ConfigError for missing files.
+    order of their names, without the names given to others at that time; those that follow each other are the same
+    sensor. Raises ConfigError for missing files.
     """
     named = [_named(file) for file in files]
     problems = [f"{path}: no such file" for _, path in named if not path.is_file()]
@@ -93,7 +94,8 @@ def _by_day(captures: Iterable[_Capture]) -> Iterator[list[_Capture]]:
 def _day(captures: Sequence[_Capture]) -> Day:
     ends: dict[str, list[tuple[int, int]]] = {}
     rows: list[Mapping[str, Any]] = []
-    for capture in sorted(captures, key=lambda found: found.path.name):
+    # Names that were given are taken before any is handed out.
+    for capture in sorted(captures, key=lambda found: (not found.sensor_id, found.path.name)):
         sensor_id = capture.sensor_id or _free(ends, capture)
         ends.setdefault(sensor_id, []).append((capture.first, capture.last))
         rows += [{**row, "sensor_id": sensor_id} for row in capture.rows]
@@ -101,8 +103,13 @@ def _day(captures: Sequence[_Capture]) -> Day:
 
 
 def _free(taken: Mapping[str, Sequence[tuple[int, int]]], capture: _Capture) -> str:
-    """The first number whose captures do not run at the same time; they may share the minute of a border."""
+    """The first number whose captures do not run at the same time."""
     number = 1
-    while any(first < capture.last and capture.first < last for first, last in taken.get(str(number), ())):
+    while any(_at_once(span, (capture.first, capture.last)) for span in taken.get(str(number), ())):
         number += 1
     return str(number)
+
+
+def _at_once(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether captures share more than the minute in which one ends and the other goes on, or all of a minute."""
+    return one == other or (one[0] < other[1] and other[0] < one[1])
