@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from footfall_events.errors import ConfigError
@@ -91,22 +92,26 @@ class Calibration:
 _PER_COLUMN = ("background", "dispersion", "evidence")
 
 
+def identified(calibration: Calibration) -> Calibration:
+    """The calibration with the id that fits everything else in it."""
+    text = replace(calibration, calibration_id="").to_json()
+    return replace(calibration, calibration_id=hashlib.blake2b(text.encode(), digest_size=6).hexdigest())
+
+
 def from_json(text: str, place: str) -> Calibration:
     """The calibration in `text`; raises ConfigError, naming `place`, for anything else."""
     try:
         values = json.loads(text)
         if values.get("method") != METHOD:
             raise ValueError(f"method {values.get('method')!r} is not {METHOD!r}: calibrate again with this release")
-        values["rates"] = {sensor: _columns(rates) for sensor, rates in values["rates"].items()}
-        for name in _PER_COLUMN:
-            values[name] = _columns(values[name])
-        values["rate_spread"] = tuple(float(values["rate_spread"][name]) for name in CLASSES)
-        made = Calibration(**values)
+        made = Calibration(**{name: _FORMS[name](value) for name, value in values.items()})
         if not made.rates:
             raise ValueError("it has no sensor")
         if impossible := made.impossible():
             raise ValueError(f"{', '.join(impossible)} cannot be")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if identified(made) != made:
+            raise ValueError("its id does not fit its parameters: somebody changed them, calibrate again")
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         why = str(error) if isinstance(error, ValueError) else "it lacks something, or holds it in another form"
         raise ConfigError([f"{place}: is no calibration of `footfall calibrate`: {why}"]) from error
     return made
@@ -116,5 +121,48 @@ def _named(values: PerColumn) -> dict[str, float]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _columns(values: Mapping[str, float]) -> PerColumn:
-    return tuple(float(values[column]) for column in COLUMNS)
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> float:
+    # A bool is an int, and a number of 400 digits has no float.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError
+    return value
+
+
+def _columns(values: Mapping[str, object]) -> PerColumn:
+    return tuple(_number(values[column]) for column in COLUMNS)
+
+
+def _fitted_on(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(values["days"], list):
+        raise TypeError
+    sums = {name: _whole(values[name]) for name in ("minutes", "person_minutes")}
+    if min(sums.values()) < 0:
+        raise ValueError("fitted_on cannot be")
+    return {"days": [_text(day) for day in values["days"]], **sums}
+
+
+_FORMS: Mapping[str, Callable[[Any], Any]] = {
+    "calibration_id": _text,
+    "store_id": _text,
+    "rates": lambda rates: {sensor: _columns(values) for sensor, values in rates.items()},
+    **dict.fromkeys(_PER_COLUMN, _columns),
+    "rate_spread": lambda spread: tuple(_number(spread[name]) for name in CLASSES),
+    **dict.fromkeys(("moves", "moves_when_empty", "move_people", "usual_people"), _number),
+    **dict.fromkeys(("most_people", "fitted_sensors"), _whole),
+    "fitted_on": _fitted_on,
+    "borrowed_from": lambda origin: None if origin is None else _text(origin),
+    "method": _text,
+}
+"""Of each parameter, what makes it out of JSON, or fails."""

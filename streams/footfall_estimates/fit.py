@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ import numpy as np
 from footfall_events.errors import ConfigError
 from numpy.typing import NDArray
 
-from footfall_estimates.calibration import Calibration
+from footfall_estimates.calibration import Calibration, identified
 from footfall_estimates.minutes import CLASS_OF, CLASSES, COLUMNS, Heard
 from footfall_estimates.truth import Level, at_minutes, windows
 
@@ -86,7 +85,7 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
         "fitted_sensors": max(len(day.sensors) for day in known),
     }
     fitted_on = {"days": [day.name for day in days], "minutes": minutes, "person_minutes": round(person_minutes)}
-    return _named(Calibration("", store_id, fitted_on=fitted_on, **values))
+    return identified(Calibration("", store_id, fitted_on=fitted_on, **values))
 
 
 def borrow(store_id: str, calibration: Calibration) -> Calibration:
@@ -94,12 +93,7 @@ def borrow(store_id: str, calibration: Calibration) -> Calibration:
     origin = calibration.borrowed_from or calibration.store_id
     spread = tuple(round(math.hypot(value, BORROWED_SPREAD), 4) for value in calibration.rate_spread)
     rates = {f"any of {origin}": calibration.rates_of("")}
-    return _named(replace(calibration, store_id=store_id, borrowed_from=origin, rates=rates, rate_spread=spread))
-
-
-def _named(calibration: Calibration) -> Calibration:
-    text = replace(calibration, calibration_id="").to_json()
-    return replace(calibration, calibration_id=hashlib.blake2b(text.encode(), digest_size=6).hexdigest())
+    return identified(replace(calibration, store_id=store_id, borrowed_from=origin, rates=rates, rate_spread=spread))
 
 
 def _known(day: Labelled) -> _Known:
