@@ -12,11 +12,13 @@ from footfall_events.errors import ConfigError
 from numpy.typing import NDArray
 
 from footfall_estimates.calibration import Calibration, identified
-from footfall_estimates.minutes import CLASS_OF, CLASSES, COLUMNS, Heard
+from footfall_estimates.minutes import CLASS_OF, CLASSES, COLUMNS, NEAR, Heard
 from footfall_estimates.truth import Level, at_minutes, windows
 
 LEAST_PERSON_MINUTES = 300.0
 """Fewer make no calibration: an hour with five people."""
+_LEAST_SHARE = 0.5
+"""A minute of which all sensors together listened to less tells nothing of its people."""
 RATE_SPREAD = (0.30, 0.15)
 """How much a day's rate differs from another's, by class, before anything is known of the store."""
 BORROWED_SPREAD = 0.4
@@ -41,7 +43,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class _Known:
-    """The minutes of a day whose people are known: `people` (minutes,), `near` and `listened` as in `Heard`."""
+    """A day's minutes, listened to and with known people: `people` (minutes,), `near` and `listened` as in `Heard`."""
 
     sensors: tuple[str, ...]
     people: Floats
@@ -58,7 +60,10 @@ class _Known:
 
 
 def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
-    """The calibration of a store; raises ConfigError if the truth is too little, with how much is missing."""
+    """The calibration of a store.
+
+    Raises ConfigError if the truth is too little, with how much is missing, or if nothing was heard of the people.
+    """
     known = [_known(day) for day in days]
     minutes = sum(len(day.people) for day in known)
     person_minutes = sum(float(day.people.sum()) for day in known)
@@ -69,6 +74,7 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
                 f"needs {LEAST_PERSON_MINUTES:.0f}, like an hour with five people"
             ]
         )
+    _refuse_silence(known)
     columns = [_Column(known, number) for number in range(len(COLUMNS))]
     moves, moves_when_empty, move_people = _moves(days)
     values: dict[str, Any] = {
@@ -82,15 +88,22 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
         "move_people": move_people,
         "usual_people": round(person_minutes / minutes, 3),
         "most_people": math.ceil(2.5 * max(float(day.people.max(initial=0)) for day in known)) + 10,
-        "fitted_sensors": max(len(day.sensors) for day in known),
+        "fitted_sensors": _together(known),
     }
     fitted_on = {"days": [day.name for day in days], "minutes": minutes, "person_minutes": round(person_minutes)}
     return identified(Calibration("", store_id, fitted_on=fitted_on, **values))
 
 
 def borrow(store_id: str, calibration: Calibration) -> Calibration:
-    """Another store's calibration for this one: any sensor of it has the mean rates, and intervals are wider."""
+    """Another store's calibration for this one: any sensor of it has the mean rates, and intervals are wider.
+
+    Raises ConfigError for the store's own, also if it comes back by way of another.
+    """
     origin = calibration.borrowed_from or calibration.store_id
+    if store_id in (origin, calibration.store_id):
+        raise ConfigError(
+            [f"a calibration of store {store_id!r} cannot be borrowed for itself: borrow another store's"]
+        )
     spread = tuple(round(math.hypot(value, BORROWED_SPREAD), 4) for value in calibration.rate_spread)
     rates = {f"any of {origin}": calibration.rates_of("")}
     return identified(replace(calibration, store_id=store_id, borrowed_from=origin, rates=rates, rate_spread=spread))
@@ -99,9 +112,28 @@ def borrow(store_id: str, calibration: Calibration) -> Calibration:
 def _known(day: Labelled) -> _Known:
     of_minute = windows(day.levels, 60)
     minutes = day.heard.minutes.tolist()
-    places = [place for place, minute in enumerate(minutes) if minute in of_minute]
+    together = day.heard.listened.sum(axis=1)
+    places = [place for place, minute in enumerate(minutes) if minute in of_minute and together[place] >= _LEAST_SHARE]
     people = np.array([of_minute[minutes[place]] for place in places], dtype=float)
     return _Known(day.heard.sensors, people, day.heard.near[places], day.heard.listened[places])
+
+
+def _refuse_silence(known: Sequence[_Known]) -> None:
+    if any(day.near[day.people > 0].any() for day in known):
+        return
+    sensors = ", ".join(sorted({sensor for day in known for sensor in day.sensors}))
+    minutes = sum(int((day.people > 0).sum()) for day in known)
+    raise ConfigError(
+        [
+            f"sensors {sensors} heard no burst at or above -{NEAR} dBm in {minutes} minutes with people inside: "
+            "are they of the same place as the truth, and near enough, and does --ignore-oui leave phones in?"
+        ]
+    )
+
+
+def _together(known: Sequence[_Known]) -> int:
+    """The most sensors that listened at a time, 1 or more."""
+    return max(1, *(math.ceil(float(day.listened.sum(axis=1).max(initial=0.0))) for day in known))
 
 
 class _Column:
