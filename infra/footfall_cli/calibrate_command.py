@@ -12,7 +12,13 @@ from footfall_estimates.minutes import COLUMNS
 from footfall_events.errors import ConfigError
 from footfall_sinks.estimates import store_calibration, used_calibration
 
-from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files, known_from_minutes
+from footfall_cli.labelled_days import (
+    add_truth_arguments,
+    check_writable,
+    known_from_files,
+    known_from_minutes,
+    written,
+)
 from footfall_cli.warehouse import add_clickhouse_argument, warehouse
 
 
@@ -33,12 +39,15 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise ConfigError(["give capture files, --from-clickhouse or --borrow-from: one of them"])
     if bool(args.truth) == bool(args.borrow_from):
         raise ConfigError(["give --truth" if args.truth is None else "--borrow-from goes without --truth"])
+    if args.borrow_from == args.store:
+        raise ConfigError([f"--borrow-from {args.store} is the store itself: borrow another store's calibration"])
     if args.out:
         check_writable(args.out)
     calibration, is_whole = _calibration(args, environ)
     where = str(args.out)
     if args.out:
-        args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
+        with written(args.out):
+            args.out.write_text(calibration.to_json() + "\n", encoding="utf-8")
     else:
         with warehouse(args, environ) as client:
             number = store_calibration(client, calibration)

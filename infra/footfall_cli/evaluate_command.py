@@ -15,7 +15,7 @@ from footfall_estimates.truth import windows
 from footfall_events.errors import ConfigError
 from footfall_sinks.estimates import calibration_named
 
-from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files
+from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files, written
 from footfall_cli.warehouse import add_clickhouse_argument, warehouse
 
 
@@ -43,13 +43,14 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     estimates = [in_windows(day.heard, estimate(calibration, day.heard), args.window_min) for day in known]
     truth = _truth(known, args.window_min)
     found = scores(joined(estimates), truth)
-    if args.plot:
-        _plot(args.plot, estimates, truth, args.window_min)
     if args.json:
         print(json.dumps({"calibration_id": calibration.calibration_id, **found}))
     else:
         for name, value in found.items():
             print(f"{name:>14}  {value}")
+    if args.plot:
+        with written(args.plot):
+            _plot(args.plot, estimates, truth, args.window_min)
     return 0 if is_whole else 1
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from footfall_estimates.fit import Labelled
@@ -28,9 +30,21 @@ def add_truth_arguments(parser: argparse.ArgumentParser, *, needed: bool) -> Non
 
 
 def check_writable(path: Path) -> None:
-    """Raise ConfigError before any work is done for a file that cannot be written."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ConfigError([f"{path}: cannot be written: its directory must exist"])
+    """Raise ConfigError before any work is done for a file that cannot be written, as far as can be known."""
+    with written(path):
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise ConfigError([f"{path}: cannot be written: its directory must exist"])
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise ConfigError([f"{path}: cannot be written: no permission"])
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Within it, whatever keeps the file from being written is a ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be written: {error.strerror or error}"]) from error
 
 
 def known_from_files(args: argparse.Namespace, store_id: str) -> tuple[list[Labelled], bool]:

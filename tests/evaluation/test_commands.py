@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,47 @@ def test_where_nothing_can_be_written_nothing_is_read(tmp_path: Path, capsys: py
     assert main(["calibrate", "--store", "s", "--out", str(out), "--truth", "t.csv", "a.pcap"]) == 2
     assert main(["evaluate", "--calibration", "c", "--plot", str(out), "--truth", "t.csv", "a.pcap"]) == 2
     assert capsys.readouterr().err.count(f"{out}: cannot be written: its directory must exist") == 2
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "."], ids=["a name too long", "a directory"])
+def test_what_can_be_no_file_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / name
+    assert main(["calibrate", "--store", "s", "--out", str(out), "--truth", "t.csv", "a.pcap"]) == 2
+    assert main(["evaluate", "--calibration", "c", "--plot", str(out), "--truth", "t.csv", "a.pcap"]) == 2
+    assert capsys.readouterr().err.count(f"{out}: cannot be written: ") == 2
+
+
+def test_where_it_may_not_write_nothing_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who runs the tests may be root, who may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
+    out = tmp_path / "out"
+    assert main(["calibrate", "--store", "s", "--out", str(out), "--truth", "t.csv", "a.pcap"]) == 2
+    assert main(["evaluate", "--calibration", "c", "--plot", str(out), "--truth", "t.csv", "a.pcap"]) == 2
+    assert capsys.readouterr().err.count(f"{out}: cannot be written: no permission") == 2
+
+
+@pytest.mark.captures
+def test_a_full_disk_is_named_after_the_scores_are_printed(
+    calibration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = "/dev/full: cannot be written: No space left on device"
+    options = ["--store", "brno", "--out", "/dev/full", *LEFT_OUT, *truth("2022-11-08")]
+    assert main(["calibrate", *options, capture("2022-11-08")]) == 2
+    assert full in capsys.readouterr().err
+    options = ["--calibration", str(calibration), *LEFT_OUT, *truth("2022-11-08"), "--json", "--plot", "/dev/full"]
+    assert main(["evaluate", *options, capture("2022-11-08")]) == 2
+    shown = capsys.readouterr()
+    assert full in shown.err
+    assert json.loads(shown.out.splitlines()[-1])["windows"] > 0
+
+
+def test_a_store_does_not_borrow_from_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", "--store", "north", "--borrow-from", "north"]) == 2
+    assert "--borrow-from north is the store itself: borrow another store's" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "said"), [("{}", "is no calibration"), (None, "cannot be read")])
