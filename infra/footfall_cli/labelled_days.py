@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from footfall_estimates.fit import Labelled
-from footfall_estimates.truth import Level, read_flow, read_levels
+from footfall_estimates.truth import Level, read_flow, read_levels, within
 from footfall_events.errors import ConfigError
 from footfall_sinks.estimates import Client, heard_between
 from rich.console import Console
@@ -19,6 +20,9 @@ from footfall_cli.captures_heard import Day, read_days
 
 _HOUR_S = 3600
 _ZONES = [quarter * 900 for quarter in range(-14 * 4, 14 * 4 + 1) if quarter]
+
+Truths = Mapping[Path, Sequence[Level]]
+"""What each truth file tells, by time."""
 
 
 def add_truth_arguments(parser: argparse.ArgumentParser, *, needed: bool) -> None:
@@ -50,81 +54,108 @@ def written(path: Path) -> Iterator[None]:
 def known_from_files(args: argparse.Namespace, store_id: str) -> tuple[list[Labelled], bool]:
     """The days whose people are known, and whether every capture could be read to its end; what is wrong is said."""
     days, warnings = read_days(args.files, store_id, args.ignore_oui, Console(stderr=True))
-    _say(warnings)
+    say(warnings)
     if not days:
         raise ConfigError(["no capture holds a frame"])
-    return _known(args, days), not warnings
+    return _known(days, _read(args)), not warnings
 
 
 def known_from_minutes(args: argparse.Namespace, client: Client) -> list[Labelled]:
     """The same from a store's minutes in ClickHouse, each business date a day."""
     if args.ignore_oui:
         raise ConfigError(["--ignore-oui goes with captures: minutes leave out what the store's ignored_ouis say"])
-    levels = [level for path in args.truth for level in (read_flow if args.flow else read_levels)(path)]
+    truths = _read(args)
+    levels = [level for of_file in truths.values() for level in of_file]
     if not levels:
         raise ConfigError(["the truth knows of no time"])
     begin, end = min(level.from_s for level in levels), max(level.to_s for level in levels)
     found = heard_between(client, args.store, begin, end)
     if not found:
         raise ConfigError([f"store {args.store!r} has no minutes in the time that the truth tells of"])
-    return _known(args, [Day((f"{date}",), heard) for date, heard in found.items()])
+    return _known([Day((f"{date}",), heard) for date, heard in found.items()], truths)
 
 
-def _known(args: argparse.Namespace, days: Sequence[Day]) -> list[Labelled]:
-    known, remarks = labelled(days, args.truth, flow=args.flow)
-    _say(remarks)
+def _known(days: Sequence[Day], truths: Truths) -> list[Labelled]:
+    known, remarks = labelled(days, truths)
+    say(remarks)
+    used = {day.heard.first_minute for day in known}
+    left_out = [_name(day) for day in days if day.heard.first_minute not in used]
+    say(f"{name}: no truth file tells of that time, left out" for name in left_out)
     return known
 
 
-def _say(texts: Sequence[str]) -> None:
+def say(texts: Iterable[str]) -> None:
+    """Remarks on what was given."""
     for text in texts:
         print(f"footfall: {text}", file=sys.stderr)
 
 
-def labelled(days: Sequence[Day], truths: Sequence[Path], *, flow: bool) -> tuple[list[Labelled], list[str]]:
-    """Every day that a truth file covers, and a remark on each file that was left out.
+def _read(args: argparse.Namespace) -> Truths:
+    truths, remarks = read_truths(args.truth, flow=args.flow)
+    say(remarks)
+    return truths
 
-    Raises ConfigError for a truth file that is wrong, or that meets nothing heard, with the hours it seems to be off.
-    """
-    read = read_flow if flow else read_levels
-    problems: list[str] = []
+
+def read_truths(paths: Sequence[Path], *, flow: bool) -> tuple[Truths, list[str]]:
+    """Every truth file, and remarks; raises ConfigError with what is wrong in any of them."""
+    truths: dict[Path, list[Level]] = {}
     remarks: list[str] = []
-    levels: dict[Path, list[Level]] = {}
-    for path in truths:
+    problems: list[str] = []
+    for path in paths:
         try:
-            levels[path] = read(path)
+            truths[path], of_file = read_flow(path) if flow else (read_levels(path), [])
+            remarks += of_file
         except ConfigError as error:
             problems += error.problems
-    spans = [(day.heard.first_minute * 60, (day.heard.first_minute + len(day.heard)) * 60) for day in days]
-    problems += [_off(path, found, spans) for path, found in levels.items() if found and not _met_s(found, spans, 0)]
     if problems:
         raise ConfigError(problems)
-    made = []
+    return truths, remarks
+
+
+def labelled(days: Sequence[Day], truths: Truths) -> tuple[list[Labelled], list[str]]:
+    """Every day that a truth tells of, and a remark on each truth that was left out.
+
+    Raises ConfigError for one that meets nothing heard, with the hours it seems to be off.
+    """
+    spans = [_span(day) for day in days]
+    problems = [_missed(path, found, spans) for path, found in truths.items() if found and not _met_s(found, spans, 0)]
+    if problems:
+        raise ConfigError(problems)
+    made: list[Labelled] = []
+    remarks: list[str] = []
     for day, span in zip(days, spans, strict=True):
         chosen: list[Level] = []
-        for path, found in levels.items():
-            here = [level for level in found if level.to_s > span[0] and level.from_s < span[1]]
-            if here and any(a.from_s < b.to_s and b.from_s < a.to_s for a in here for b in chosen):
+        for path, found in truths.items():
+            both = sorted((*chosen, *within(found, *span)), key=lambda level: (level.from_s, level.to_s))
+            if any(after.from_s < before.to_s for before, after in pairwise(both)):
                 remarks.append(f"{path}: tells of the same time as another truth file, left out")
             else:
-                chosen += here
+                chosen = both
         if chosen:
-            ordered = sorted(chosen, key=lambda level: level.from_s)
-            made.append(Labelled(", ".join(day.files), day.heard, ordered))
-        else:
-            remarks.append(f"{', '.join(day.files)}: no truth file tells of that time, left out")
+            made.append(Labelled(_name(day), day.heard, chosen))
     return made, remarks
+
+
+def _name(day: Day) -> str:
+    return ", ".join(day.files)
+
+
+def _span(day: Day) -> tuple[int, int]:
+    return day.heard.first_minute * 60, (day.heard.first_minute + len(day.heard)) * 60
 
 
 def _met_s(levels: Sequence[Level], spans: Sequence[tuple[int, int]], shift_s: int) -> float:
     """Seconds of the truth in which something was heard, if its times were moved."""
-    moved = [(level.from_s + shift_s, level.to_s + shift_s) for level in levels]
-    return sum(max(0.0, min(to_s, end) - max(from_s, begin)) for from_s, to_s in moved for begin, end in spans)
+    met = [level for begin, end in spans for level in within(levels, begin - shift_s, end - shift_s)]
+    return sum(level.to_s - level.from_s for level in met)
 
 
-def _off(path: Path, levels: Sequence[Level], spans: Sequence[tuple[int, int]]) -> str:
+def _missed(path: Path, levels: Sequence[Level], spans: Sequence[tuple[int, int]]) -> str:
     best_s = max(sorted(_ZONES, key=abs), key=lambda shift_s: _met_s(levels, spans, shift_s))
     if _met_s(levels, spans, best_s):
-        when = f"{abs(best_s) / _HOUR_S:g} h {'earlier' if best_s < 0 else 'later'}"
-        return f"{path}:2: tells of no time that was heard, but would {when}: its times must be UTC"
+        return f"{path}:2: tells of no time that was heard, but would {_hours(best_s)}: its times must be UTC"
     return f"{path}:2: tells of no time that was heard (from {levels[0].from_s:.0f} s since 1970, UTC)"
+
+
+def _hours(shift_s: int) -> str:
+    return f"{abs(shift_s) / _HOUR_S:g} h {'earlier' if shift_s < 0 else 'later'}"

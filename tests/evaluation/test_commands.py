@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from footfall_cli.captures_heard import Day
+from footfall_cli.labelled_days import labelled
 from footfall_cli.main import main
+from footfall_estimates.minutes import COLUMNS, Heard
+from footfall_estimates.truth import Level
 
 from tests.captures import CAPTURES
+from tests.unit.collector_runs import pcap, probe
 
 SITE = CAPTURES / "brno_sc661"
 LEFT_OUT = ("--ignore-oui", "dc:fb:48")
@@ -68,16 +75,22 @@ def test_windows_may_have_another_length(calibration: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["windows"] == 9
 
 
-@pytest.mark.captures
-def test_truth_of_another_zone_is_refused_with_the_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = Path(truth("2022-11-08")[1]).read_text().splitlines()
+def moved_truth(directory: Path, date: str, hours: float) -> str:
+    """A day's truth in a zone so many hours east of UTC."""
+    lines = Path(truth(date)[1]).read_text().splitlines()
     moved = [lines[0]]
     for line in lines[1:]:
         from_s, to_s, *rest = line.split(",")
-        moved.append(",".join((str(float(from_s) + 18_000), str(float(to_s) + 18_000), *rest)))
-    path = tmp_path / "local.csv"
+        moved.append(",".join((str(float(from_s) + hours * 3600), str(float(to_s) + hours * 3600), *rest)))
+    path = directory / "local.csv"
     path.write_text("\n".join(moved))
-    options = ["--store", "brno", "--out", str(tmp_path / "out.json"), "--truth", str(path)]
+    return str(path)
+
+
+@pytest.mark.captures
+def test_truth_of_another_zone_is_refused_with_the_hours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = moved_truth(tmp_path, "2022-11-08", 5)
+    options = ["--store", "brno", "--out", str(tmp_path / "out.json"), "--truth", path]
     assert main(["calibrate", *options, capture("2022-11-08")]) == 2
     said = capsys.readouterr().err
     assert f"{path}:2: tells of no time that was heard, but would 5 h earlier: its times must be UTC" in said
@@ -158,6 +171,42 @@ def test_a_full_disk_is_named_after_the_scores_are_printed(
 def test_a_store_does_not_borrow_from_itself(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", "--store", "north", "--borrow-from", "north"]) == 2
     assert "--borrow-from north is the store itself: borrow another store's" in capsys.readouterr().err
+
+
+def test_people_who_were_inside_before_a_door_counted_are_remarked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_s = 1_780_272_000
+    (tmp_path / "a.pcap").write_bytes(pcap([(start_s * 1000, probe("02:11:22:33:44:55"))]))
+    flow = tmp_path / "door.csv"
+    flow.write_text(f"from_epoch_utc,to_epoch_utc,entries,exits\n{start_s},{start_s + 60},0,4\n")
+    options = ["--store", "s", "--out", str(tmp_path / "o.json"), "--flow", "--truth", str(flow)]
+    assert main(["calibrate", *options, str(tmp_path / "a.pcap")]) == 2
+    assert f"footfall: {flow}:2: from here on 4 people left who had not come in" in capsys.readouterr().err
+
+
+def a_quiet_day(first: int, minutes: int) -> Day:
+    return Day(
+        (f"{first}",), Heard(first, ("1",), np.zeros((minutes, 1, len(COLUMNS)), np.int64), np.ones((minutes, 1)))
+    )
+
+
+def test_a_truth_is_cut_to_what_was_heard() -> None:
+    (known,), remarks = labelled([a_quiet_day(100, 60)], {Path("t.csv"): [Level(0, 1e15, 3)]})
+    assert known.levels == [Level(6000, 9600, 3)]
+    assert not remarks
+
+
+def test_truths_of_tens_of_thousands_of_lines_are_matched_at_once() -> None:
+    day = a_quiet_day(1440, 1440)
+    even, odd = ([Level(s, s + 1, 1) for s in range(86_400 + first, 172_800, 2)] for first in (0, 1))
+    began = time.process_time()
+    (known,), remarks = labelled([day], {Path("even.csv"): even, Path("odd.csv"): odd})
+    assert time.process_time() - began < 20
+    assert [level.from_s for level in known.levels] == list(range(86_400, 172_800))
+    assert not remarks
+    _, remarks = labelled([day], {Path("even.csv"): even, Path("again.csv"): even[800:801]})
+    assert remarks == ["again.csv: tells of the same time as another truth file, left out"]
 
 
 @pytest.mark.parametrize(("text", "said"), [("{}", "is no calibration"), (None, "cannot be read")])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footfall_estimates.truth import Level, at_minutes, read_flow, read_levels, windows
+from footfall_estimates.truth import Level, at_minutes, read_flow, read_levels, windows, within
 from footfall_events.errors import ConfigError
 
 HEADER = "from_epoch_utc,to_epoch_utc,occupancy"
@@ -38,6 +38,11 @@ def test_other_columns_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
         pytest.param("60,120,inf", "occupancy inf must be 0 or more", id="a crowd without end"),
         pytest.param("noon,120,1", "could not convert string to float: 'noon'", id="no number"),
         pytest.param("nan,120,1", "must be seconds since 1970", id="no time"),
+        pytest.param("60,nan,1", "must be seconds since 1970", id="no end"),
+        pytest.param("-5,60,1", "must be seconds since 1970", id="before 1970"),
+        pytest.param("60,1667901716855,1", "must be seconds since 1970, not milliseconds", id="ends in milliseconds"),
+        pytest.param("1667901716855,1667901716955,1", "not milliseconds", id="in milliseconds"),
+        pytest.param("60,1667901716,1", "lasts 19304.4 days: a line tells of a week at most", id="longer than a week"),
         pytest.param("60", "could not convert string to float: ''", id="a short line"),
     ],
 )
@@ -78,8 +83,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_door_counter_gives_the_level_halfway_between_a_segments_ends(tmp_path: Path) -> None:
     header = "from_epoch_utc,to_epoch_utc,entries,exits"
-    path = written(tmp_path, "0,60,4,0", "60,120,0,1", "120,180,0,9", "180,240,2,0", header=header)
-    assert [level.people for level in read_flow(path)] == [2, 3.5, 1.5, 1]
+    levels, remarks = read_flow(
+        written(tmp_path, "0,60,4,0", "60,120,0,1", "120,180,0,3", "180,240,2,0", header=header)
+    )
+    assert [level.people for level in levels] == [2, 3.5, 1.5, 1]
+    assert not remarks
+
+
+def test_people_who_leave_a_door_that_they_did_not_enter_are_remarked_with_the_first_line(tmp_path: Path) -> None:
+    header = "from_epoch_utc,to_epoch_utc,entries,exits"
+    path = written(tmp_path, "0,60,4,0", "60,120,0,9", "120,180,3,0", "180,240,0,5", header=header)
+    levels, (remark,) = read_flow(path)
+    assert [level.people for level in levels] == [2, 2, 1.5, 1.5]
+    assert remark.startswith(f"{path}:3: from here on 7 people left who had not come in: ")
 
 
 def test_a_door_counter_counts_no_negative_people(tmp_path: Path) -> None:
@@ -87,7 +103,22 @@ def test_a_door_counter_counts_no_negative_people(tmp_path: Path) -> None:
     for counts in ("-4,0", "1.5,0", "0,nan"):
         with pytest.raises(ConfigError, match=r":2: entries and exits must be whole numbers, 0 or more"):
             read_flow(written(tmp_path, f"0,60,{counts}", header=header))
-    assert [level.people for level in read_flow(written(tmp_path, "0,60,4.0,", header=header))] == [2]
+    levels, _ = read_flow(written(tmp_path, "0,60,4.0,", header=header))
+    assert [level.people for level in levels] == [2]
+
+
+@pytest.mark.parametrize(
+    ("span", "left"),
+    [
+        pytest.param((0, 400), [Level(0, 100, 2), Level(100, 200, 3), Level(300, 400, 4)], id="all"),
+        pytest.param((50, 150), [Level(50, 100, 2), Level(100, 150, 3)], id="cut at both ends"),
+        pytest.param((100, 200), [Level(100, 200, 3)], id="those that only touch are left out"),
+        pytest.param((210, 290), [], id="a gap"),
+        pytest.param((320, 330), [Level(320, 330, 4)], id="within one"),
+    ],
+)
+def test_levels_are_cut_to_a_time(span: tuple[int, int], left: list[Level]) -> None:
+    assert within([Level(0, 100, 2), Level(100, 200, 3), Level(300, 400, 4)], *span) == left
 
 
 def test_a_window_is_the_time_weighted_mean_if_half_of_it_is_known() -> None:
