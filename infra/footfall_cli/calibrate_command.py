@@ -13,6 +13,7 @@ from footfall_events.errors import ConfigError
 from footfall_sinks.estimates import store_calibration, used_calibration
 
 from footfall_cli.labelled_days import (
+    Known,
     add_truth_arguments,
     check_writable,
     known_from_files,
@@ -59,12 +60,18 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _calibration(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Calibration, bool]:
     """The calibration, and whether every capture it rests on could be read to its end."""
     if args.files:
-        known, is_whole = known_from_files(args, args.store)
-        return fit(args.store, known), is_whole
+        known = known_from_files(args, args.store)
+        return _fitted(args.store, known), known.is_whole
     with warehouse(args, environ) as client:
         if args.borrow_from:
             return borrow(args.store, used_calibration(client, args.borrow_from)), True
-        return fit(args.store, known_from_minutes(args, client)), True
+        return _fitted(args.store, known_from_minutes(args, client)), True
+
+
+def _fitted(store_id: str, known: Known) -> Calibration:
+    if known.hours_off:
+        raise ConfigError(known.hours_off)
+    return fit(store_id, known.days)
 
 
 def _report(calibration: Calibration, where: str) -> None:

@@ -15,7 +15,7 @@ from footfall_estimates.truth import windows
 from footfall_events.errors import ConfigError
 from footfall_sinks.estimates import calibration_named
 
-from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files, written
+from footfall_cli.labelled_days import add_truth_arguments, check_writable, known_from_files, say, written
 from footfall_cli.warehouse import add_clickhouse_argument, warehouse
 
 
@@ -37,11 +37,12 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if args.plot:
         check_writable(args.plot)
     calibration = _calibration(args, environ)
-    known, is_whole = known_from_files(args, calibration.store_id)
-    if not known:
+    known = known_from_files(args, calibration.store_id)
+    say(known.hours_off)
+    if not known.days:
         raise ConfigError(["no truth file tells of a time that a capture heard"])
-    estimates = [in_windows(day.heard, estimate(calibration, day.heard), args.window_min) for day in known]
-    truth = _truth(known, args.window_min)
+    estimates = [in_windows(day.heard, estimate(calibration, day.heard), args.window_min) for day in known.days]
+    truth = _truth(known.days, args.window_min)
     found = scores(joined(estimates), truth)
     if args.json:
         print(json.dumps({"calibration_id": calibration.calibration_id, **found}))
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if args.plot:
         with written(args.plot):
             _plot(args.plot, estimates, truth, args.window_min)
-    return 0 if is_whole else 1
+    return 0 if known.is_whole else 1
 
 
 def _calibration(args: argparse.Namespace, environ: Mapping[str, str]) -> Calibration:

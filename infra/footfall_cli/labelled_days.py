@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from footfall_estimates.fit import Labelled
+from footfall_estimates.hours_off import ZONES_S, better_shift_s
 from footfall_estimates.truth import Level, read_flow, read_levels, within
 from footfall_events.errors import ConfigError
 from footfall_sinks.estimates import Client, heard_between
@@ -19,10 +21,18 @@ from rich.console import Console
 from footfall_cli.captures_heard import Day, read_days
 
 _HOUR_S = 3600
-_ZONES = [quarter * 900 for quarter in range(-14 * 4, 14 * 4 + 1) if quarter]
 
 Truths = Mapping[Path, Sequence[Level]]
 """What each truth file tells, by time."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The days whose people are known, what to say of truths that seem to be hours off, and if all could be read."""
+
+    days: list[Labelled]
+    hours_off: list[str]
+    is_whole: bool
 
 
 def add_truth_arguments(parser: argparse.ArgumentParser, *, needed: bool) -> None:
@@ -51,16 +61,20 @@ def written(path: Path) -> Iterator[None]:
         raise ConfigError([f"{path}: cannot be written: {error.strerror or error}"]) from error
 
 
-def known_from_files(args: argparse.Namespace, store_id: str) -> tuple[list[Labelled], bool]:
-    """The days whose people are known, and whether every capture could be read to its end; what is wrong is said."""
+def known_from_files(args: argparse.Namespace, store_id: str) -> Known:
+    """The days of captures whose people are known; what was left out is said."""
     days, warnings = read_days(args.files, store_id, args.ignore_oui, Console(stderr=True))
     say(warnings)
     if not days:
         raise ConfigError(["no capture holds a frame"])
-    return _known(days, _read(args)), not warnings
+    known = _known(days, _read(args), is_whole=not warnings)
+    used = {day.heard.first_minute for day in known.days}
+    left_out = [_name(day) for day in days if day.heard.first_minute not in used]
+    say(f"{name}: no truth file tells of that time, left out" for name in left_out)
+    return known
 
 
-def known_from_minutes(args: argparse.Namespace, client: Client) -> list[Labelled]:
+def known_from_minutes(args: argparse.Namespace, client: Client) -> Known:
     """The same from a store's minutes in ClickHouse, each business date a day."""
     if args.ignore_oui:
         raise ConfigError(["--ignore-oui goes with captures: minutes leave out what the store's ignored_ouis say"])
@@ -69,19 +83,17 @@ def known_from_minutes(args: argparse.Namespace, client: Client) -> list[Labelle
     if not levels:
         raise ConfigError(["the truth knows of no time"])
     begin, end = min(level.from_s for level in levels), max(level.to_s for level in levels)
-    found = heard_between(client, args.store, begin, end)
+    # The hours about it tell by how much a truth is off.
+    found = heard_between(client, args.store, max(0, begin - max(ZONES_S)), end + max(ZONES_S))
     if not found:
         raise ConfigError([f"store {args.store!r} has no minutes in the time that the truth tells of"])
     return _known([Day((f"{date}",), heard) for date, heard in found.items()], truths)
 
 
-def _known(days: Sequence[Day], truths: Truths) -> list[Labelled]:
+def _known(days: Sequence[Day], truths: Truths, *, is_whole: bool = True) -> Known:
     known, remarks = labelled(days, truths)
     say(remarks)
-    used = {day.heard.first_minute for day in known}
-    left_out = [_name(day) for day in days if day.heard.first_minute not in used]
-    say(f"{name}: no truth file tells of that time, left out" for name in left_out)
-    return known
+    return Known(known, hours_off(days, truths), is_whole)
 
 
 def say(texts: Iterable[str]) -> None:
@@ -136,6 +148,17 @@ def labelled(days: Sequence[Day], truths: Truths) -> tuple[list[Labelled], list[
     return made, remarks
 
 
+def hours_off(days: Sequence[Day], truths: Truths) -> list[str]:
+    """What to say of each truth that would fit what was heard far better if its times were hours others."""
+    heard = [day.heard for day in days]
+    shifts = {path: better_shift_s(levels, heard) for path, levels in truths.items()}
+    return [
+        f"{path}:2: would fit what was heard far better {_hours(shift_s)}: its times must be UTC"
+        for path, shift_s in shifts.items()
+        if shift_s
+    ]
+
+
 def _name(day: Day) -> str:
     return ", ".join(day.files)
 
@@ -151,7 +174,7 @@ def _met_s(levels: Sequence[Level], spans: Sequence[tuple[int, int]], shift_s: i
 
 
 def _missed(path: Path, levels: Sequence[Level], spans: Sequence[tuple[int, int]]) -> str:
-    best_s = max(sorted(_ZONES, key=abs), key=lambda shift_s: _met_s(levels, spans, shift_s))
+    best_s = max(ZONES_S, key=lambda shift_s: _met_s(levels, spans, shift_s))
     if _met_s(levels, spans, best_s):
         return f"{path}:2: tells of no time that was heard, but would {_hours(best_s)}: its times must be UTC"
     return f"{path}:2: tells of no time that was heard (from {levels[0].from_s:.0f} s since 1970, UTC)"

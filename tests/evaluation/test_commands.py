@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footfall_cli.captures_heard import Day
+from footfall_cli.captures_heard import Day, read_days
 from footfall_cli.labelled_days import labelled
 from footfall_cli.main import main
+from footfall_estimates.hours_off import better_shift_s
 from footfall_estimates.minutes import COLUMNS, Heard
-from footfall_estimates.truth import Level
+from footfall_estimates.truth import Level, read_levels, within
+from rich.console import Console
 
-from tests.captures import CAPTURES
+from tests.captures import BRNO, CAPTURES
 from tests.unit.collector_runs import pcap, probe
 
 SITE = CAPTURES / "brno_sc661"
@@ -95,6 +97,38 @@ def test_truth_of_another_zone_is_refused_with_the_hours(tmp_path: Path, capsys:
     said = capsys.readouterr().err
     assert f"{path}:2: tells of no time that was heard, but would 5 h earlier: its times must be UTC" in said
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.captures
+@pytest.mark.parametrize("hours", [1, 2])
+@pytest.mark.parametrize("date", ["2022-11-08", "2023-03-21", "2024-04-04"])
+def test_truth_of_another_zone_is_noticed_also_where_it_meets_its_capture(
+    calibration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], date: str, hours: int
+) -> None:
+    path = moved_truth(tmp_path, date, hours)
+    said = f"footfall: {path}:2: would fit what was heard far better {hours} h earlier: its times must be UTC"
+    options = ["--store", "brno", "--out", str(tmp_path / "out.json"), *LEFT_OUT, "--truth", path]
+    assert main(["calibrate", *options, capture(date)]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()
+    options = ["--calibration", str(calibration), *LEFT_OUT, "--truth", path]
+    assert main(["evaluate", *options, capture(date)]) == 0
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert "mae" in shown.out
+
+
+@pytest.mark.captures
+@pytest.mark.parametrize("options", [LEFT_OUT, ()])
+@pytest.mark.parametrize("path", BRNO, ids=lambda path: path.stem)
+def test_no_truth_of_the_real_captures_is_taken_to_be_hours_off(path: Path, options: tuple[str, ...]) -> None:
+    (day,), _ = read_days([str(path)], "brno", options[1:], Console(quiet=True))
+    levels = read_levels(path.with_name(f"{path.stem}_occupancy.csv"))
+    assert better_shift_s(levels, [day.heard]) is None
+    begin, end = levels[0].from_s, levels[-1].to_s
+    for hours in (3, 3.5, 4, 6):
+        for part_s in np.arange(begin, end - hours * 3600, 900):
+            assert better_shift_s(within(levels, part_s, part_s + hours * 3600), [day.heard]) is None
 
 
 @pytest.mark.captures
