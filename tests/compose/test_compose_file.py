@@ -29,7 +29,16 @@ def test_the_file_follows_the_compose_specification() -> None:
 
 
 def test_all_the_servers_and_stages_are_there() -> None:
-    assert {"kafka", "clickhouse", "prometheus", "grafana", "collector", "stream", "sink"} <= SERVICES.keys()
+    assert {
+        "kafka",
+        "clickhouse",
+        "prometheus",
+        "grafana",
+        "collector",
+        "stream",
+        "sink",
+        "estimates",
+    } <= SERVICES.keys()
 
 
 @every_service

@@ -128,8 +128,11 @@ def test_what_is_copied_is_enough_to_build_the_whole_distribution(image: Dockerf
         pytest.param("streams", "stream", "", id="a worker streams"),
         pytest.param("streams", "topics", "", id="and makes the topics"),
         pytest.param("streams", "sink", "clickhouse_connect", id="and is no sink either"),
+        pytest.param("streams", "estimate", "clickhouse_connect", id="and estimates nobody"),
         pytest.param("sinks", "sink", "", id="a sink writes"),
         pytest.param("sinks", "schema", "", id="and makes the tables"),
+        pytest.param("sinks", "estimate", "", id="and its image estimates people"),
+        pytest.param("sinks", "calibrate", "", id="and calibrates"),
         pytest.param("sinks", "stream", "faust", id="and is no worker either"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: they ask for what the stages export, where docker-compose.yml has it."""
+"""Prometheus and Grafana: they ask for what our services export, where docker-compose.yml has it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from typing import Any
 import pytest
 import yaml
 from footfall_cli.children import Child, free_port
+from footfall_cli.estimate_command import Gauges
 from footfall_collectors.metrics import CollectorMetrics
 from footfall_sinks.metrics import SinkMetrics
 from footfall_streams.metrics import StreamMetrics
 from prometheus_client import CollectorRegistry
 
 from tests.compose.compose_file import ROOT, Service
-from tests.compose.dashboards import DASHBOARDS, panels, queries
+from tests.compose.dashboards import DASHBOARDS, panels, queries, variables
 from tests.compose.plain_processes import Place, Running, wait_until
 from tests.pipeline.virtual_radio import VirtualRadio
 from tests.unit.collector_runs import probe
 
 CONFIG = ROOT / "infra/prometheus/prometheus.yml"
+STAGES: list[Callable[[CollectorRegistry], object]] = [CollectorMetrics, StreamMetrics, SinkMetrics, Gauges]
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 
 # These have no series before the first trouble of their kind, and rows none before the first insert.
@@ -67,11 +69,31 @@ def targets() -> dict[str, str]:
 
 
 def test_the_dashboards_ask_only_for_what_the_stages_export() -> None:
-    stages: list[Callable[[CollectorRegistry], object]] = [CollectorMetrics, StreamMetrics, SinkMetrics]
-    known = set().union(*(exported(stage) for stage in stages))
+    known = set().union(*(exported(stage) for stage in STAGES))
     for query in queries():
         assert query.metrics <= known, query
         assert query.metrics or "up{" in query.promql, query
+        assert "$" not in query.promql, query
+
+
+def test_a_panel_for_each_of_something_has_a_variable_that_says_of_what() -> None:
+    known = set().union(*(exported(stage) for stage in STAGES))
+    for query in variables().values():
+        (metric,) = re.findall(r"^label_values\((\w+), \w+\)$", query)
+        assert metric in known
+    named = {name for path in DASHBOARDS for name in re.findall(r"\$([a-z]\w*)", path.read_text(encoding="utf-8"))}
+    assert named == variables().keys() == {panel["repeat"] for panel in panels() if "repeat" in panel}
+
+
+def test_a_band_reaches_from_one_line_of_its_panel_to_another() -> None:
+    bands = 0
+    for panel in panels():
+        lines = {target["legendFormat"] for target in panel["targets"]}
+        for override in panel["fieldConfig"]["overrides"]:
+            ends = [p["value"] for p in override["properties"] if p["id"] == "custom.fillBelowTo"]
+            assert {override["matcher"]["options"], *ends} <= lines, panel["title"]
+            bands += len(ends)
+    assert bands == 1
 
 
 def test_an_operator_finds_what_is_needed_first() -> None:
@@ -89,6 +111,10 @@ def test_an_operator_finds_what_is_needed_first() -> None:
         "footfall_collector_ignored_frames_total",
         "footfall_collector_messages_delivered_total",
         "footfall_collector_messages_failed_total",
+        "footfall_estimates_occupancy",
+        "footfall_estimates_occupancy_lo",
+        "footfall_estimates_occupancy_hi",
+        "footfall_estimates_window_timestamp_seconds",
     } <= asked
 
 
@@ -111,7 +137,14 @@ def test_prometheus_asks_each_stage_at_the_port_that_it_is_given(composed: dict[
     ports = {name: one.environment.get("FOOTFALL_METRICS_PORT") for name, one in composed.items()}
     assert targets() == {name: f"{name}:{port}" for name, port in ports.items() if port}
     # A stage that listened on its own loopback would be healthy to itself and out of Prometheus's reach.
-    assert {composed[name].environment["FOOTFALL_METRICS_HOST"] for name in ("stream", "sink")} == {"0.0.0.0"}
+    assert {composed[name].environment["FOOTFALL_METRICS_HOST"] for name in ("stream", "sink", "estimates")} == {
+        "0.0.0.0"
+    }
+
+
+def test_the_panel_of_processes_knows_every_job() -> None:
+    (query,) = [query for query in queries() if query.panel == "Processes up"]
+    assert set(re.findall(r"\w+", query.promql.split("~")[1])) == targets().keys()
 
 
 @pytest.mark.prometheus
@@ -130,11 +163,11 @@ def test_promtool_accepts_every_query_of_the_dashboards(promtool: Callable[..., 
 @pytest.mark.broker
 @pytest.mark.radio
 @pytest.mark.prometheus
-@pytest.mark.parametrize("name", ["collector", "stream", "sink"])
+@pytest.mark.parametrize("name", ["collector", "stream", "sink", "estimates"])
 def test_promtool_accepts_the_metrics_of_a_stage(
-    promtool: Callable[..., str], stages: dict[str, Running], name: str
+    promtool: Callable[..., str], stages: dict[str, Running], estimates: Running, name: str
 ) -> None:
-    assert promtool("check", "metrics", given=stages[name].metrics()) == ""
+    assert promtool("check", "metrics", given={**stages, "estimates": estimates}[name].metrics()) == ""
 
 
 class Prometheus:
@@ -182,7 +215,7 @@ class Prometheus:
 
 @pytest.fixture
 def prometheus(
-    composed: dict[str, Service], place: Place, stages: dict[str, Running], tmp_path: Path
+    composed: dict[str, Service], place: Place, stages: dict[str, Running], estimates: Running, tmp_path: Path
 ) -> Iterator[Prometheus]:
     """A server that asks the running stages; ended by SIGTERM it leaves with 0."""
     server = Prometheus(composed["prometheus"], place, tmp_path)
@@ -201,7 +234,7 @@ def prometheus(
 def test_prometheus_reaches_every_stage_and_the_panels_show_something(
     prometheus: Prometheus, radio: VirtualRadio
 ) -> None:
-    wait_until(lambda: prometheus.up() == {"collector", "stream", "sink"}, "every stage up")
+    wait_until(lambda: prometheus.up() == {"collector", "stream", "sink", "estimates"}, "every stage up")
     radio.transmit(probe("00:1c:b3:00:01:01")[:20])  # rejected
     radio.transmit(probe("dc:fb:48:00:00:01"))  # of a vendor that the store ignores
     for query in queries():

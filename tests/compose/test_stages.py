@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from clickhouse_connect.driver.client import Client
+from footfall_cli.children import free_port
 from footfall_cli.drained import read_all
 from footfall_events.sighting_batches import decode_sightings
 from footfall_events.topics import SIGHTINGS
-from footfall_sinks.clickhouse import open_client
 
 from tests.compose.compose_file import Service
+from tests.compose.harbour import Harbour
 from tests.compose.plain_processes import Place, Running, wait_until
 from tests.pipeline.virtual_radio import VirtualRadio
-from tests.unit.collector_runs import pcap, probe
+from tests.unit.collector_runs import probe
 
 pytestmark = [pytest.mark.broker, pytest.mark.radio]
 
@@ -31,13 +28,6 @@ def test_what_runs_at_every_start_changes_nothing_the_second_time(place: Place, 
         place.run_once(name)
     assert key.read_bytes() == before
     assert key.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.fixture
-def client(place: Place) -> Iterator[Client]:
-    """An ordinary client of the store."""
-    with closing(open_client(f"http://{place.addresses['clickhouse:8123']}")) as connected:
-        yield connected
 
 
 def test_frames_on_the_air_are_in_kafka_and_counted_by_the_worker(
@@ -57,22 +47,25 @@ def test_frames_on_the_air_are_in_kafka_and_counted_by_the_worker(
     assert sum(rows.num_rows for header, rows in batches if header.store_id == "north") == len(FRAMES)
 
 
-def test_a_capture_given_to_the_collectors_image_is_in_clickhouse(
-    stages: dict[str, Running], place: Place, client: Client, tmp_path: Path
-) -> None:
-    start_ms = int((datetime.now(UTC) - timedelta(minutes=30)).timestamp() * 1000)
-    frames = [(start_ms + minute * 60_000, frame) for minute in (0, 8) for frame in FRAMES]
-    capture = tmp_path / "harbour.pcap"
-    capture.write_bytes(pcap(frames))
-    environ = {"FOOTFALL_STORE": "harbour", "FOOTFALL_SENSOR": "", "FOOTFALL_INTERFACE": ""}
-    metrics = {"FOOTFALL_METRICS_HOST": "127.0.0.1", "FOOTFALL_METRICS_PORT": "0"}
-    place.run_once("collector", ["collect", "--pcap", f"harbour-1={capture}"], {**environ, **metrics})
-
-    def harbour(query: str) -> int:
-        return int(client.query(f"SELECT {query} WHERE store_id = 'harbour'").result_rows[0][0])
-
-    wait_until(lambda: harbour("sum(sightings) FROM footfall.visits") == len(frames), "every sighting in a visit")
-    wait_until(lambda: harbour("sum(frames) FROM footfall.sensor_minutes") == len(frames), "every frame in a minute")
-    wait_until(lambda: harbour("countIf(is_final) FROM footfall.store_minutes") > 0, "the store's minutes")
-    assert harbour("uniqExact(device_id) FROM footfall.visits") == len(FRAMES)
+def test_a_capture_given_to_the_collectors_image_is_in_clickhouse(stages: dict[str, Running], harbour: Harbour) -> None:
+    wait_until(lambda: harbour.asks("countIf(is_final) FROM footfall.store_minutes") > 0, "the store's minutes")
+    assert harbour.asks("uniqExact(device_id) FROM footfall.visits") == harbour.devices
     assert stages["sink"].count("footfall_sinks_rows_total") > 0
+
+
+def test_a_calibrated_stores_people_are_in_clickhouse_and_on_the_gauges(estimates: Running, harbour: Harbour) -> None:
+    wait_until(lambda: estimates.count("footfall_estimates_window_timestamp_seconds") > 0, "a window")
+    newest = harbour.asks("max(toUnixTimestamp(window_start)) FROM footfall.occupancy_5min")
+    assert estimates.count("footfall_estimates_window_timestamp_seconds") == newest
+    for end in ("_lo", "", "_hi"):
+        row = harbour.asks(f"argMax(occupancy_estimate{end}, window_start) FROM footfall.occupancy_5min")
+        assert estimates.count(f"footfall_estimates_occupancy{end}") == pytest.approx(row)
+
+
+def test_the_estimates_end_with_1_without_clickhouse_so_that_they_are_started_again(
+    composed: dict[str, Service], tmp_path: Path
+) -> None:
+    away = Place(tmp_path, composed, {"clickhouse:8123": f"127.0.0.1:{free_port()}"})
+    child = away.start("estimates").child
+    wait_until(lambda: child.exit_code() is not None, "its end")
+    assert child.exit_code() == 1, child.tail()
