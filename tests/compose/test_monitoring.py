@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: they ask for what our services export, where docker-compose.yml has it."""
+"""Prometheus and Grafana: they ask for what our services export, where docker-compose.yml has it, and raise alerts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from tests.pipeline.virtual_radio import VirtualRadio
 from tests.unit.collector_runs import probe
 
 CONFIG = ROOT / "infra/prometheus/prometheus.yml"
+ALERTS = ROOT / "infra/prometheus/alerts.yml"
 STAGES: list[Callable[[CollectorRegistry], object]] = [CollectorMetrics, StreamMetrics, SinkMetrics, Gauges]
+ANNOUNCED = {"footfall_estimates_outside_fitted_range"}
+"""What an alert may ask for before `footfall estimate` exports it."""
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 
 # These have no series before the first trouble of their kind, and rows none before the first insert.
@@ -147,6 +150,35 @@ def test_the_panel_of_processes_knows_every_job() -> None:
     assert set(re.findall(r"\w+", query.promql.split("~")[1])) == targets().keys()
 
 
+def rule_files() -> list[str]:
+    """Files of alerts that the configuration names, beside it."""
+    return [str(name) for name in yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["rule_files"]]
+
+
+def alerts() -> list[dict[str, Any]]:
+    """Every alert."""
+    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_prometheus_finds_the_alerts_beside_its_configuration(composed: dict[str, Service]) -> None:
+    mounts = {mount.target: mount.source for mount in composed["prometheus"].mounts}
+    assert rule_files() == [ALERTS.name]
+    for file in (CONFIG, ALERTS):
+        assert (ROOT / mounts[f"/etc/prometheus/{file.name}"]).resolve() == file
+
+
+def test_an_alert_asks_for_what_is_exported_and_says_what_to_do() -> None:
+    guide = (ROOT / "infra/README.md").read_text(encoding="utf-8")
+    known = set().union(*(exported(stage) for stage in STAGES)) | ANNOUNCED
+    for alert in alerts():
+        assert set(re.findall(r"\bfootfall_\w+", alert["expr"])) <= known, alert["alert"]
+        assert set(re.findall(r'job="(\w+)"', alert["expr"])) <= targets().keys(), alert["alert"]
+        assert alert["labels"]["severity"] in ("warning", "info")
+        assert alert["annotations"].keys() == {"summary", "description"}
+        assert f"`{alert['alert']}` | {alert['labels']['severity']} |" in guide, alert["alert"]
+
+
 @pytest.mark.prometheus
 def test_promtool_accepts_the_configuration(promtool: Callable[..., str]) -> None:
     assert "SUCCESS" in promtool("check", "config", str(CONFIG))
@@ -170,6 +202,47 @@ def test_promtool_accepts_the_metrics_of_a_stage(
     assert promtool("check", "metrics", given={**stages, "estimates": estimates}[name].metrics()) == ""
 
 
+_FROM = '{job="estimates",instance="estimates:9104"}'
+_NORTH = _FROM.replace("{", '{store_id="north",')
+UP, NEWEST = f"up{_FROM}", f"footfall_estimates_window_timestamp_seconds{_NORTH}"
+OUTSIDE = f"footfall_estimates_outside_fitted_range{_NORTH}"
+FINE = {UP: "1x240", NEWEST: "0+60x240"}
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("minutes", "series", "firing"),
+    [
+        pytest.param(60, FINE, "", id="nothing, while windows come"),
+        pytest.param(9, {UP: "1 0x240"}, "", id="the service may be away for a while"),
+        pytest.param(12, {UP: "1 0x240"}, "FootfallEstimatesDown", id="and no longer"),
+        pytest.param(60, {UP: "1x240"}, "", id="nothing, in a chain without a calibration"),
+        pytest.param(34, {UP: "1x240", NEWEST: "0x240"}, "", id="half an hour without a window is borne"),
+        pytest.param(37, {UP: "1x240", NEWEST: "0x240"}, "FootfallEstimateStuck", id="and not much more"),
+        pytest.param(
+            60, {UP: "1x20 0x220", NEWEST: "0x20"}, "FootfallEstimatesDown", id="who is down is not stuck, too"
+        ),
+        pytest.param(60, {UP: "1x240", NEWEST: "0x20"}, "FootfallEstimateStuck", id="a restart hides no stuck store"),
+        pytest.param(60, {UP: "1 0 " * 120, NEWEST: "0 _ " * 120}, "FootfallEstimateStuck", id="nor do many"),
+        pytest.param(240, {UP: "1x240", NEWEST: "0+60x230 3600x10"}, "", id="nothing, while history is worked through"),
+        pytest.param(125, {**FINE, OUTSIDE: "0x9 1x230"}, "", id="two hours outside of the fitted range are borne"),
+        pytest.param(132, {**FINE, OUTSIDE: "0x9 1x230"}, "FootfallEstimateOutsideFittedRange", id="and no more"),
+        pytest.param(240, {**FINE, OUTSIDE: "0x240"}, "", id="nothing, within it"),
+    ],
+)
+def test_what_fires(
+    promtool: Callable[..., str], tmp_path: Path, minutes: int, series: dict[str, str], firing: str
+) -> None:
+    """Series have a sample a minute, from 1970 on."""
+    asked: dict[str, Any] = {"expr": 'sum by (alertname) (ALERTS{alertstate="firing"})', "eval_time": f"{minutes}m"}
+    asked["exp_samples"] = [{"labels": f'{{alertname="{firing}"}}', "value": 1}] if firing else []
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    case = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
+    file = tmp_path / "case.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "tests": [case]}), encoding="utf-8")
+    assert "SUCCESS" in promtool("test", "rules", str(file))
+
+
 class Prometheus:
     """The server, as the compose file starts it, asking our processes instead of containers, every second."""
 
@@ -180,6 +253,8 @@ class Prometheus:
             config = config.replace(target, place.addresses[target])
         file = directory / "prometheus.yml"
         file.write_text(config, encoding="utf-8")
+        for name in rule_files():
+            (directory / name).write_text((CONFIG.parent / name).read_text(encoding="utf-8"), encoding="utf-8")
         here = {"/etc/prometheus/prometheus.yml": str(file), "/prometheus": str(directory / "data")}
         options = [re.sub(r"=(/\S+)", lambda found: f"={here[found[1]]}", word) for word in service.argv]
         argv = ["prometheus", *options, f"--web.listen-address={self._address}"]
@@ -204,6 +279,14 @@ class Prometheus:
     def up(self) -> set[str]:
         """Jobs whose target answers."""
         return {one["labels"]["job"] for one in self.ask("targets")["activeTargets"] if one["health"] == "up"}
+
+    def rules(self) -> list[Any]:
+        """Every alert that it has loaded, with its health and what it found."""
+        return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
+
+    def summaries(self) -> set[str]:
+        """What it has to say, whether for long or not."""
+        return {found["annotations"]["summary"] for rule in self.rules() for found in rule["alerts"]}
 
     def has_data(self, promql: str) -> bool:
         return self.labels(promql) != []
@@ -242,3 +325,11 @@ def test_prometheus_reaches_every_stage_and_the_panels_show_something(
             wait_until(partial(prometheus.has_data, query.promql), f"{query.panel}: {query.promql}")
         for labels in prometheus.labels(query.promql):
             assert labels >= set(query.legend_labels), query
+
+
+@pytest.mark.broker
+@pytest.mark.radio
+@pytest.mark.prometheus
+def test_prometheus_misses_the_store_whose_last_minute_is_more_than_an_hour_ago(prometheus: Prometheus) -> None:
+    wait_until(lambda: prometheus.summaries() == {"No new estimate of the people in harbour"}, "its alert")
+    assert {rule["name"]: rule["health"] for rule in prometheus.rules()} == {rule["alert"]: "ok" for rule in alerts()}
