@@ -10,7 +10,7 @@ from footfall_estimates.calibration import Calibration
 from footfall_estimates.fit import borrow, fit
 from footfall_estimates.minutes import COLUMNS
 from footfall_events.errors import ConfigError
-from footfall_sinks.estimates import store_calibration, used_calibration
+from footfall_sinks.estimates import heard_lately, store_calibration, used_calibration
 
 from footfall_cli.labelled_days import (
     Known,
@@ -18,6 +18,7 @@ from footfall_cli.labelled_days import (
     check_writable,
     known_from_files,
     known_from_minutes,
+    say,
     written,
 )
 from footfall_cli.warehouse import add_clickhouse_argument, warehouse
@@ -64,7 +65,13 @@ def _calibration(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[
         return _fitted(args.store, known), known.is_whole
     with warehouse(args, environ) as client:
         if args.borrow_from:
-            return borrow(args.store, used_calibration(client, args.borrow_from)), True
+            lender = used_calibration(client, args.borrow_from)
+            days = heard_lately(client, args.store)
+            if not days:
+                say(
+                    [f"store {args.store!r} has no minutes: its sensors are taken to overlap like {args.borrow_from}'s"]
+                )
+            return borrow(args.store, lender, days), True
         return _fitted(args.store, known_from_minutes(args, client)), True
 
 
@@ -79,6 +86,8 @@ def _report(calibration: Calibration, where: str) -> None:
     for sensor_id, rates in calibration.rates.items():
         told = ", ".join(f"{rate:.3f} {name}" for rate, name in zip(rates, COLUMNS, strict=True))
         print(f"  sensor {sensor_id}, per person and minute: {told}")
+    if calibration.staff:
+        print(f"  {calibration.staff:.1f} of the people are staff, on average, and no visitors")
     origin = f"borrowed from {calibration.borrowed_from}, " if calibration.borrowed_from else ""
     print(
         f"  {origin}fitted on {calibration.fitted_on['minutes']} minutes of {', '.join(calibration.fitted_on['days'])}"

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from footfall_estimates.calibration import Calibration, from_json
+from footfall_estimates.days import DayTotal
 from footfall_estimates.evaluation import Windows
-from footfall_estimates.minutes import COLUMNS, Heard, heard
+from footfall_estimates.minutes import COLUMNS, PASSING, Heard, heard
 from footfall_events.errors import ConfigError
 
 from footfall_sinks.schema_dimensions import FROM_THE_START
@@ -29,11 +30,25 @@ class Client(Protocol):
 
 @dataclass(frozen=True)
 class StoreDate:
-    """A store's business date to be worked out; `version` is that of the rows to come."""
+    """A store's business date to be worked out from `inputs`, a hash; `version` is that of the rows to come."""
 
     store_id: str
     business_date: date
+    inputs: int
     version: int
+
+
+@dataclass(frozen=True)
+class Newest:
+    """A store's newest window: its start, and people inside with the 95 % interval."""
+
+    store_id: str
+    calibration_id: str
+    window_start: datetime
+    people: float
+    lo: float
+    hi: float
+    drifts: bool
 
 
 def store_calibration(client: Client, calibration: Calibration) -> int:
@@ -82,41 +97,79 @@ def _calibration(client: Client, condition: str, value: str) -> Calibration | No
 
 
 def outdated(client: Client, last_days: int | None = None) -> list[StoreDate]:
-    """Dates of calibrated stores whose estimates are older than their minutes or their calibration, oldest first.
+    """Dates of calibrated stores whose minutes or calibration are not those of their estimates, oldest first.
 
-    With `last_days` only that many dates of the chain are looked at: all of history is a scan of every sensor minute.
+    With `last_days` only that many dates are looked at, up to the chain's newest that is not ahead of the server's
+    clock: all of history is a scan of every sensor minute.
     """
-    newest: date = client.query("SELECT max(business_date) FROM footfall.sensor_minutes_log").result_rows[0][0]
-    since = newest - timedelta(days=last_days - 1) if last_days else FROM_THE_START
     rows = client.query(
-        """
-        SELECT m.store_id, m.business_date, bitOr(bitShiftLeft(toUInt64(c.number), 40), m.known) AS wanted
+        f"""
+        SELECT m.store_id, m.business_date, bitXor(m.hash, cityHash64(c.calibration_id)) AS inputs, o.version + 1
         FROM
         (
-            SELECT store_id, business_date, count() AS known
+            SELECT store_id, business_date, groupBitXor(cityHash64({", ".join(_INPUTS)})) AS hash
             FROM footfall.sensor_minutes_log FINAL
-            WHERE business_date >= {since:Date}
+            WHERE business_date >= {{since:Date}}
             GROUP BY store_id, business_date
         ) AS m
-        INNER JOIN (SELECT store_id, number FROM footfall.store_calibrations WHERE is_used) AS c USING store_id
+        INNER JOIN (SELECT store_id, calibration_id FROM footfall.store_calibrations WHERE is_used) AS c
+            ON c.store_id = m.store_id
         LEFT JOIN
         (
-            SELECT store_id, business_date, max(version) AS version
-            FROM footfall.occupancy_log
-            WHERE business_date >= {since:Date}
-            GROUP BY store_id, business_date
+            SELECT store_id, business_date, inputs, version
+            FROM footfall.occupancy_days_log FINAL
+            WHERE business_date >= {{since:Date}}
         ) AS o ON o.store_id = m.store_id AND o.business_date = m.business_date
-        WHERE o.version < wanted
+        WHERE o.version = 0 OR o.inputs != inputs
         ORDER BY m.business_date, m.store_id
         """,
-        {"since": max(since, FROM_THE_START)},
+        {"since": _since(client, last_days)},
     ).result_rows
     return [StoreDate(*row) for row in rows]
 
 
+_INPUTS = ("sensor_id", "boot_id", "minute", "listening_s", *COLUMNS, PASSING)
+"""Columns of `sensor_minutes_log` that estimates rest on."""
+
+
+def newest_windows(client: Client, last_days: int) -> list[Newest]:
+    """Each store's newest window of so many dates that is not ahead of the server's clock."""
+    rows = client.query(
+        """
+        SELECT
+            store_id, argMax(calibration_id, window_start), max(window_start), argMax(occupancy_estimate, window_start),
+            argMax(occupancy_estimate_lo, window_start), argMax(occupancy_estimate_hi, window_start),
+            argMax(calibration_drifts, window_start) = 1
+        FROM footfall.occupancy_5min
+        WHERE business_date >= {since:Date} AND window_start <= now() + INTERVAL 1 HOUR
+        GROUP BY store_id
+        ORDER BY store_id
+        """,
+        {"since": _since(client, last_days)},
+    ).result_rows
+    return [Newest(store, name, start.replace(tzinfo=UTC), *values) for store, name, start, *values in rows]
+
+
+def _since(client: Client, last_days: int | None) -> date:
+    if last_days is None:
+        return FROM_THE_START
+    newest: date = client.query(
+        "SELECT max(business_date) FROM footfall.sensor_minutes_log WHERE business_date <= today() + 1"
+    ).result_rows[0][0]
+    return max(newest - timedelta(days=last_days - 1), FROM_THE_START)
+
+
 def heard_on(client: Client, day: StoreDate) -> Heard:
     """What the store's sensors heard nearby on the date."""
-    return _heard(client, day.store_id, "business_date = {date:Date}", {"date": day.business_date})[day.business_date]
+    found = _heard(client, day.store_id, "business_date = {date:Date}", {"date": day.business_date})
+    return found.get(day.business_date, heard([]))
+
+
+def heard_lately(client: Client, store_id: str, last_days: int = 7) -> list[Heard]:
+    """The same of the store's newest dates."""
+    newest = "SELECT max(business_date) FROM footfall.sensor_minutes_log WHERE store_id = {store:String}"
+    since = f"business_date > ({newest} AND business_date <= today() + 1) - {{days:UInt8}}"
+    return list(_heard(client, store_id, since, {"days": last_days}).values())
 
 
 def heard_between(client: Client, store_id: str, from_s: float, to_s: float) -> dict[date, Heard]:
@@ -126,7 +179,7 @@ def heard_between(client: Client, store_id: str, from_s: float, to_s: float) -> 
 
 
 def _heard(client: Client, store_id: str, condition: str, values: Mapping[str, Any]) -> dict[date, Heard]:
-    columns = ["business_date", "sensor_id", "minute", "listening_s", *COLUMNS]
+    columns = ["business_date", "sensor_id", "minute", "listening_s", *COLUMNS, PASSING]
     found = client.query(
         f"SELECT {', '.join(columns)} FROM footfall.sensor_minutes WHERE store_id = {{store:String}} AND {condition}",
         {"store": store_id, **values},
@@ -136,24 +189,26 @@ def _heard(client: Client, store_id: str, condition: str, values: Mapping[str, A
         row = dict(zip(columns, values_of_row, strict=True))
         # The driver gives instants of a UTC column without a zone.
         by_date[row["business_date"]].append({**row, "minute": row["minute"].replace(tzinfo=UTC)})
-    return {day: heard(rows) for day, rows in sorted(by_date.items())}
+    return {day: heard(of_day) for day, of_day in sorted(by_date.items())}
 
 
-def write_occupancy(client: Client, day: StoreDate, calibration: Calibration, windows: Windows) -> None:
-    """Write the windows of a date; the same ones again change nothing."""
-    columns = "store_id, window_start, business_date, people, people_lo, people_hi, method, calibration_id, version"
+def write_occupancy(
+    client: Client, day: StoreDate, calibration: Calibration, windows: Windows, total: DayTotal
+) -> None:
+    """Write a date's windows, then the date: only with it do they count, and those of before no more."""
+    origin = [calibration.method, calibration.calibration_id]
     values = np.column_stack([windows.people, windows.lo, windows.hi]).tolist()
     rows = [
-        [
-            day.store_id,
-            datetime.fromtimestamp(number * WINDOW_MIN * 60, UTC),
-            day.business_date,
-            *people,
-            calibration.method,
-            calibration.calibration_id,
-            day.version,
-        ]
+        [day.store_id, datetime.fromtimestamp(number * WINDOW_MIN * 60, UTC), day.business_date, *people, *origin]
         for number, people in zip(windows.numbers.tolist(), values, strict=True)
     ]
     if rows:
-        client.insert("footfall.occupancy_log", rows, columns.split(", "))
+        columns = "store_id, window_start, business_date, people, people_lo, people_hi, method, calibration_id, version"
+        client.insert("footfall.occupancy_log", [[*row, day.version] for row in rows], columns.split(", "))
+    figures = [total.visitor_h, total.visitor_h_lo, total.visitor_h_hi, total.hearing, total.apart, total.beyond]
+    row = [day.store_id, day.business_date, len(rows), *figures, *origin, day.inputs, day.version]
+    columns = (
+        "store_id, business_date, windows, visitor_hours, visitor_hours_lo, visitor_hours_hi, sensors_hearing, apart, "
+        "beyond, method, calibration_id, inputs, version"
+    )
+    client.insert("footfall.occupancy_days_log", [row], columns.split(", "))

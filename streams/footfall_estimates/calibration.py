@@ -13,7 +13,7 @@ from footfall_events.errors import ConfigError
 
 from footfall_estimates.minutes import CLASSES, COLUMNS
 
-METHOD = "joint-filter@1"
+METHOD = "joint-filter@2"
 """Name and version of the estimator that a calibration is for; see occupancy.py."""
 
 PerColumn = tuple[float, ...]
@@ -24,18 +24,21 @@ PerColumn = tuple[float, ...]
 class Calibration:
     """Everything the filter needs, as it is stored; rates count per minute listened.
 
-    `rates` are per person, by sensor and column; `background` is what a sensor hears with nobody inside;
+    `rates` are per person, by sensor and column; `background` is what a sensor hears with nobody inside, `uncounted`
+    what beside while somebody is, of phones that are not the people's, like those of staff whom the truth leaves out;
     `dispersion` is the variance beyond Poisson's as a share of the mean; `evidence` in (0, 1] is how much a minute
     counts, as the same phones speak in its neighbours. `rate_spread` is the standard deviation of the logarithm of a
     day's rate, by address class. `moves` and `moves_when_empty` are the shares of minutes in which the number of people
-    changes, `move_people` the mean change. `usual_people` is the mean of the truth, `most_people` a bound,
-    `fitted_sensors` how many listened at a time while the truth was taken.
+    changes, `move_people` the mean change. `usual_people` and `fitted_people` are the mean of the truth and its most,
+    `staff` how many of the people are staff, on average while somebody is inside. `fitted_sensors` listened at a time
+    while the truth was taken, and `hearing` of them heard what any of them heard.
     """
 
     calibration_id: str
     store_id: str
     rates: Mapping[str, PerColumn]
     background: PerColumn
+    uncounted: PerColumn
     dispersion: PerColumn
     evidence: PerColumn
     rate_spread: tuple[float, ...]
@@ -43,11 +46,18 @@ class Calibration:
     moves_when_empty: float
     move_people: float
     usual_people: float
-    most_people: int
-    fitted_sensors: int
+    fitted_people: float
+    staff: float
+    fitted_sensors: float
+    hearing: float
     fitted_on: Mapping[str, Any]
     borrowed_from: str | None = None
     method: str = METHOD
+
+    @property
+    def most_people(self) -> int:
+        """A bound on the people inside, far above any in the truth."""
+        return math.ceil(2.5 * self.fitted_people) + 10
 
     def rates_of(self, sensor_id: str) -> PerColumn:
         """A sensor's rates; one that the calibration does not know is taken for the mean of those it knows."""
@@ -60,6 +70,7 @@ class Calibration:
         limits: dict[str, tuple[Sequence[float], float, float]] = {
             "rates": ([rate for rates in self.rates.values() for rate in rates], 0, math.inf),
             "background": (self.background, 0, math.inf),
+            "uncounted": (self.uncounted, 0, math.inf),
             "dispersion": (self.dispersion, 0.01, math.inf),
             "evidence": (self.evidence, 0, 1),
             "rate_spread": (self.rate_spread, 0.001, 5),
@@ -67,8 +78,10 @@ class Calibration:
             "moves_when_empty": ([self.moves_when_empty], 0, 1),
             "move_people": ([self.move_people], 0, math.inf),
             "usual_people": ([self.usual_people], 0, math.inf),
-            "most_people": ([self.most_people], 1, 1_000_000),
+            "fitted_people": ([self.fitted_people], 0, 100_000),
+            "staff": ([self.staff], 0, math.inf),
             "fitted_sensors": ([self.fitted_sensors], 1, math.inf),
+            "hearing": ([self.hearing], 1, math.inf),
         }
         return [
             name
@@ -89,7 +102,7 @@ class Calibration:
         return json.dumps(dict(self.fitted_on))
 
 
-_PER_COLUMN = ("background", "dispersion", "evidence")
+_PER_COLUMN = ("background", "uncounted", "dispersion", "evidence")
 
 
 def identified(calibration: Calibration) -> Calibration:
@@ -159,8 +172,8 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "rates": lambda rates: {sensor: _columns(values) for sensor, values in rates.items()},
     **dict.fromkeys(_PER_COLUMN, _columns),
     "rate_spread": lambda spread: tuple(_number(spread[name]) for name in CLASSES),
-    **dict.fromkeys(("moves", "moves_when_empty", "move_people", "usual_people"), _number),
-    **dict.fromkeys(("most_people", "fitted_sensors"), _whole),
+    **dict.fromkeys(("moves", "moves_when_empty", "move_people", "usual_people", "fitted_people"), _number),
+    **dict.fromkeys(("staff", "fitted_sensors", "hearing"), _number),
     "fitted_on": _fitted_on,
     "borrowed_from": lambda origin: None if origin is None else _text(origin),
     "method": _text,

@@ -12,7 +12,7 @@ from footfall_events.errors import ConfigError
 from numpy.typing import NDArray
 
 from footfall_estimates.calibration import Calibration, identified
-from footfall_estimates.minutes import CLASS_OF, CLASSES, COLUMNS, NEAR, Heard
+from footfall_estimates.minutes import CLASS_OF, CLASSES, COLUMNS, NEAR, NEAR_RANDOM, Heard, hearing
 from footfall_estimates.truth import Level, at_minutes, windows
 
 LEAST_PERSON_MINUTES = 300.0
@@ -51,12 +51,13 @@ class _Known:
     listened: Floats
 
     def of_sensor(self, sensor_id: str, number: int) -> tuple[float, float, float]:
-        """What a column counted, minutes listened, and person-minutes listened."""
+        """While somebody is inside: what a column counted, minutes listened, and person-minutes listened."""
         if sensor_id not in self.sensors:
             return 0.0, 0.0, 0.0
-        column = self.sensors.index(sensor_id)
-        listened = self.listened[:, column]
-        return float(self.near[:, column, number].sum()), float(listened.sum()), float(self.people @ listened)
+        column, some = self.sensors.index(sensor_id), self.people > 0
+        listened = self.listened[some, column]
+        near = float(self.near[some, column, number].sum())
+        return near, float(listened.sum()), float(self.people[some] @ listened)
 
 
 def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
@@ -80,6 +81,7 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
     values: dict[str, Any] = {
         "rates": {sensor: tuple(one.rates[sensor] for one in columns) for sensor in columns[0].rates},
         "background": tuple(one.background for one in columns),
+        "uncounted": tuple(one.uncounted for one in columns),
         "dispersion": tuple(one.dispersion for one in columns),
         "evidence": tuple(one.evidence for one in columns),
         "rate_spread": tuple(_spread_of(kind, columns) for kind in range(len(CLASSES))),
@@ -87,17 +89,21 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
         "moves_when_empty": moves_when_empty,
         "move_people": move_people,
         "usual_people": round(person_minutes / minutes, 3),
-        "most_people": math.ceil(2.5 * max(float(day.people.max(initial=0)) for day in known)) + 10,
-        "fitted_sensors": _together(known),
+        "fitted_people": round(max(float(day.people.max(initial=0)) for day in known), 3),
+        "staff": _staff(days, known),
+        "fitted_sensors": float(_together(known)),
+        "hearing": round(_hearing([day.heard for day in days]), 3),
     }
     fitted_on = {"days": [day.name for day in days], "minutes": minutes, "person_minutes": round(person_minutes)}
     return identified(Calibration("", store_id, fitted_on=fitted_on, **values))
 
 
-def borrow(store_id: str, calibration: Calibration) -> Calibration:
-    """Another store's calibration for this one: any sensor of it has the mean rates, and intervals are wider.
+def borrow(store_id: str, calibration: Calibration, days: Sequence[Heard] = ()) -> Calibration:
+    """Another store's calibration for this one: all its sensors have the same rates, and intervals are wider.
 
-    Raises ConfigError for the store's own, also if it comes back by way of another.
+    A person is heard by as many sensors as overlap there: that is taken from the store's own `days`, or, without any,
+    to be the same share as in the other store. Raises ConfigError for the store's own calibration, also if it comes
+    back by way of another.
     """
     origin = calibration.borrowed_from or calibration.store_id
     if store_id in (origin, calibration.store_id):
@@ -105,8 +111,14 @@ def borrow(store_id: str, calibration: Calibration) -> Calibration:
             [f"a calibration of store {store_id!r} cannot be borrowed for itself: borrow another store's"]
         )
     spread = tuple(round(math.hypot(value, BORROWED_SPREAD), 4) for value in calibration.rate_spread)
-    rates = {f"any of {origin}": calibration.rates_of("")}
-    return identified(replace(calibration, store_id=store_id, borrowed_from=origin, rates=rates, rate_spread=spread))
+    sensors = max((math.ceil(day.listened.sum(axis=1).max(initial=0.0)) for day in days), default=0)
+    heard_by, here = calibration.hearing, _hearing(days)
+    share = (here / sensors) / (heard_by / calibration.fitted_sensors) if sensors else 1.0
+    rates = {f"any of {origin}": tuple(round(rate * share, 6) for rate in calibration.rates_of(""))}
+    found = replace(calibration, store_id=store_id, borrowed_from=origin, rates=rates, rate_spread=spread)
+    if sensors:
+        found = replace(found, hearing=round(here, 3), fitted_sensors=round(max(1.0, sensors * heard_by / here), 3))
+    return identified(found)
 
 
 def _known(day: Labelled) -> _Known:
@@ -136,12 +148,32 @@ def _together(known: Sequence[_Known]) -> int:
     return max(1, *(math.ceil(float(day.listened.sum(axis=1).max(initial=0.0))) for day in known))
 
 
+def _hearing(days: Sequence[Heard]) -> float:
+    """How many sensors hear nearby what any of them hears nearby."""
+    return hearing((day.near[:, :, NEAR_RANDOM], day.listened) for day in days)
+
+
+def _staff(days: Sequence[Labelled], known: Sequence[_Known]) -> float:
+    """How many of the people are staff, on average while somebody is inside."""
+    minutes = sum(int((day.people > 0).sum()) for day in known)
+    told = [windows([replace(level, people=level.staff) for level in day.levels], 60) for day in days]
+    heard_then = [set(day.heard.minutes.tolist()) for day in days]
+    found = sum(
+        staff
+        for levels, then in zip(told, heard_then, strict=True)
+        for minute, staff in levels.items()
+        if minute in then
+    )
+    return round(found / max(minutes, 1), 3)
+
+
 class _Column:
     """One column: its rate by sensor, how much that differs between days, and how counts scatter about it."""
 
     def __init__(self, known: Sequence[_Known], number: int) -> None:
         self._number = number
         self.background = self._background(known)
+        self.uncounted = self._uncounted(known)
         guess = RATE_SPREAD[CLASS_OF[number]]
         sums: dict[str, list[tuple[float, float, float]]] = {}
         for sensor_id in sorted({sensor for day in known for sensor in day.sensors}):
@@ -172,12 +204,33 @@ class _Column:
         minutes = sum(float(listened.sum()) for _, listened in silent)
         return round((counted + 0.1) / (minutes + _SILENT_MINUTES), 6)
 
+    def _uncounted(self, known: Sequence[_Known]) -> float:
+        """What one sensor counts beside while somebody is inside, however few: where the line over people begins.
+
+        As far as that is certain, but for one standard error: ten minutes count as one, for phones speak in several.
+        """
+        live = np.concatenate([day.listened.sum(axis=1) for day in known])
+        people = np.concatenate([day.people for day in known])
+        more = np.concatenate([day.near[:, :, self._number].sum(axis=1) for day in known]) - self.background * live
+        some = people > 0
+        # Counts scatter as their mean: each minute weighs as little as many people are inside.
+        root = np.sqrt(live * people)[some]
+        columns = np.column_stack([live, live * people])[some] / root[:, None]
+        line, squares, rank, _ = np.linalg.lstsq(columns, more[some] / root)
+        if rank < len(line) or len(root) <= _BLOCK_MIN:
+            return 0.0
+        variance = float(squares[0]) / (len(root) / _BLOCK_MIN) * float(np.linalg.inv(columns.T @ columns)[0, 0])
+        return round(max(float(line[0]) - math.sqrt(variance), 0.0), 6)
+
     def _rate(self, near: float, minutes: float, person_minutes: float) -> float:
-        return (max(near - self.background * minutes, 0.0) + 0.5) / (person_minutes + 0.5)
+        return (self._of_people(near, minutes) + 0.5) / (person_minutes + 0.5)
+
+    def _of_people(self, near: float, minutes: float) -> float:
+        return max(near - (self.background + self.uncounted) * minutes, 0.0)
 
     def _doubt(self, near: float, minutes: float, _person_minutes: float) -> float:
         """Variance of the logarithm of a day's rate: few or clumped counts tell it badly."""
-        heard = max(near - self.background * minutes, 0.0) + 0.5
+        heard = self._of_people(near, minutes) + 0.5
         return (near + 0.5) * (1 + self.dispersion) / self.evidence / heard**2
 
     def _scatter(self, known: Sequence[_Known]) -> tuple[float, float]:
@@ -189,7 +242,8 @@ class _Column:
         for day in known:
             rates = np.array([self.rates.get(sensor, 0.0) for sensor in day.sensors])
             counted = day.near[:, :, self._number].sum(axis=1)
-            mean = self.background * day.listened.sum(axis=1) + day.people * (day.listened @ rates)
+            beside = self.background + self.uncounted * (day.people > 0)
+            mean = beside * day.listened.sum(axis=1) + day.people * (day.listened @ rates)
             if not day.people.any() or not mean.any():
                 continue
             mean *= counted.sum() / mean.sum()  # the day's own rate is not scatter

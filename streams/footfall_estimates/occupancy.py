@@ -6,6 +6,7 @@ as a random walk with geometric steps. What is heard nearby in a minute is a neg
 with the people; its logarithm is weighted down (`evidence`), as one phone speaks in several minutes.
 
 That both classes are louder than usual looks the same as more people: it is not inferred, it widens the interval.
+Sensors that were not there when the calibration was fitted count only while none of those listens that were.
 No address is compared with any other.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,21 +38,21 @@ _DEVIATIONS = np.linspace(-2.0, 2.0, 9)
 class Occupancy:
     """Probabilities of each number of people, `levels`, by minute of a `Heard`; shape (minutes, levels).
 
-    `live` rests on the minutes up to each, `history` on some later ones too. `rates_today` is what the last minute
-    knows of each class's rate, compared with the calibration.
+    `live` rests on the minutes up to each, `history` on some later ones too. `apart` is how many standard deviations
+    the classes' rates have moved apart today, from -2 (stable addresses are the louder ones) to 2.
     """
 
     levels: Floats
     live: Floats
     history: Floats
-    rates_today: tuple[float, ...]
+    apart: float
 
 
 class Model:
     """A calibration made ready for computing: the states, how they follow each other, what each sounds like."""
 
     def __init__(self, calibration: Calibration) -> None:
-        self._calibration = calibration
+        self.calibration = calibration
         step = max(1, -(-calibration.most_people // _LEVELS))
         self.levels: Floats = np.arange(0, calibration.most_people + step, step, dtype=float)
         self.moves = _moves(calibration, self.levels)
@@ -62,59 +64,109 @@ class Model:
         self.rates: Floats = np.exp(apart[:, None] * shares)
         people = np.exp(-self.levels / max(calibration.usual_people, 1.0))
         self.prior = _shares(np.outer(weight, people + _ANYTHING * people.sum()))
-        self.alike = _alike(self.levels, math.sqrt(variances.prod() / variances.sum()))
+        self.spread_alike = math.sqrt(variances.prod() / variances.sum())
+        self.alike = _alike(self.levels, self.spread_alike)
 
     def likelihood(self, heard: Heard) -> Floats:
         """How well each state explains each minute, the best one 1; shape (minutes, rates, levels)."""
-        rates = np.array([self._calibration.rates_of(sensor) for sensor in heard.sensors])
-        live = heard.listened.sum(axis=1)
+        rates = np.array([self.calibration.rates_of(sensor) for sensor in heard.sensors]).reshape(-1, len(COLUMNS))
+        listened = heard.listened * _heeded(self.calibration, heard)
+        live = listened.sum(axis=1)
         # Sensors of one store hear the same phones: more of them are no more evidence than those it was fitted on.
-        weight = np.minimum(1.0, self._calibration.fitted_sensors / np.maximum(np.ceil(live), 1))
+        weight = np.minimum(1.0, self.calibration.fitted_sensors / np.maximum(np.ceil(live), 1))
         logs = np.zeros((len(heard), len(self.rates), len(self.levels)))
         for number in range(len(COLUMNS)):
-            counted = heard.near[:, :, number].sum(axis=1)
+            counted = (heard.near[:, :, number] * (listened > 0)).sum(axis=1)
             # Minutes repeat each other: each combination is computed once.
-            nobody = np.round(live * self._calibration.background[number], 4)
-            seen = np.column_stack([counted, np.round(heard.listened @ rates[:, number], 4), nobody])
+            seen = np.column_stack([counted, np.round(listened @ rates[:, number], 4), np.round(live, 4)])
             known, places = np.unique(seen, axis=0, return_inverse=True)
             logs += self._explained(known, number)[places.ravel()] * weight[:, None, None]
         found: Floats = np.exp(logs - logs.max(axis=(1, 2), keepdims=True))
         return found
 
     def _explained(self, seen: Floats, number: int) -> Floats:
-        """Weighted log likelihood of rows of (count, rate, background) of one column; shape (rows, rates, levels)."""
-        counts, per_person, nobody = seen.T[:, :, None, None]
-        means = nobody + per_person * self.rates[:, CLASS_OF[number], None] * self.levels
-        logs = _negative_binomial(counts.ravel(), means, self._calibration.dispersion[number])
-        return logs * (self._calibration.evidence[number] * len(CLASSES) / len(COLUMNS))
+        """Weighted log likelihood of one column's rows of (count, rate, sensors); shape (rows, rates, levels)."""
+        counts, per_person, live = seen.T[:, :, None, None]
+        known = self.calibration
+        beside = live * (known.background[number] + known.uncounted[number] * (self.levels > 0))
+        means = beside + per_person * self.rates[:, CLASS_OF[number], None] * self.levels
+        logs = _negative_binomial(counts.ravel(), means, known.dispersion[number])
+        return logs * (known.evidence[number] * len(CLASSES) / len(COLUMNS))
 
 
-def estimate(calibration: Calibration, heard: Heard, look_ahead_min: int = LOOK_AHEAD_MIN) -> Occupancy:
+class Filtered:
+    """One stretch of minutes without a gap, each with what is known of its state from the minutes up to it."""
+
+    def __init__(self, calibration: Calibration, heard: Heard) -> None:
+        self.model = Model(calibration)
+        self._likelihood = self.model.likelihood(heard)
+        self._forward = np.zeros_like(self._likelihood)
+        state = self.model.prior
+        for minute, explained in enumerate(self._likelihood):
+            state = _shares((state @ self.model.moves if minute else state) * explained)
+            self._forward[minute] = state
+        self._last = state
+
+    def occupancy(self, look_ahead_min: int = LOOK_AHEAD_MIN) -> Occupancy:
+        """What is published of each minute."""
+        model, minutes = self.model, len(self._forward)
+        history = np.zeros((minutes, len(model.levels)))
+        for begin in range(0, minutes, look_ahead_min):
+            history[begin : begin + look_ahead_min] = self._looking_back(begin, look_ahead_min)
+        apart = float(self._last.sum(axis=1) @ _DEVIATIONS)
+        return Occupancy(model.levels, self._forward.sum(axis=1) @ model.alike, history @ model.alike, apart)
+
+    def paths(self, count: int) -> Floats:
+        """As many days as they may have been, drawn from what all minutes together leave open; shape (count, minutes).
+
+        The same minutes give the same draws. How loud all phones are is evenly spread over them.
+        """
+        draws = np.random.default_rng(0)
+        minutes, levels = len(self._forward), len(self.model.levels)
+        found = np.zeros((minutes, count), np.int64)
+        if not minutes:
+            return np.zeros((count, 0))
+        of_rates, people = np.divmod(_drawn(draws, np.tile(self._last.ravel(), (count, 1))), levels)
+        moves = self.model.moves.T.copy()
+        for minute in range(minutes - 1, -1, -1):
+            if minute < minutes - 1:
+                people = _drawn(draws, self._forward[minute][of_rates] * moves[people])
+            found[minute] = people
+        normal = NormalDist()
+        even = np.array([normal.inv_cdf((place + 0.5) / count) for place in range(count)])
+        alike = np.exp(draws.permutation(even) * self.model.spread_alike)
+        days: Floats = self.model.levels[found].T * (alike / alike.mean())[:, None]
+        return days
+
+    def _looking_back(self, begin: int, length: int) -> Floats:
+        """History of `length` minutes from `begin`, as it is known after as many more; shape (minutes, levels)."""
+        found = []
+        later = np.ones_like(self.model.prior)
+        for minute in range(min(begin + 2 * length, len(self._forward)) - 1, begin - 1, -1):
+            if minute < begin + length:
+                found.append(_shares((self._forward[minute] * later).sum(axis=0)))
+            later = (later * self._likelihood[minute]) @ self.model.moves.T
+            later /= later.max()
+        return np.array(found[::-1])
+
+
+def estimate(calibration: Calibration, heard: Heard) -> Occupancy:
     """Occupancy of one stretch of minutes without a gap; each day is a stretch of its own."""
-    model = Model(calibration)
-    likelihood = model.likelihood(heard)
-    forward = np.zeros_like(likelihood)
-    state = model.prior
-    for minute, explained in enumerate(likelihood):
-        state = _shares((state @ model.moves if minute else state) * explained)
-        forward[minute] = state
-    rates_today = tuple((state.sum(axis=1) @ model.rates).tolist())
-    history = np.zeros((len(heard), len(model.levels)))
-    for begin in range(0, len(heard), look_ahead_min):
-        history[begin : begin + look_ahead_min] = _looking_back(model, forward, likelihood, begin, look_ahead_min)
-    return Occupancy(model.levels, forward.sum(axis=1) @ model.alike, history @ model.alike, rates_today)
+    return Filtered(calibration, heard).occupancy()
 
 
-def _looking_back(model: Model, forward: Floats, likelihood: Floats, begin: int, length: int) -> Floats:
-    """History of `length` minutes from `begin`, as it is known after as many more; shape (minutes, levels)."""
-    found = []
-    later = np.ones_like(model.prior)
-    for minute in range(min(begin + 2 * length, len(forward)) - 1, begin - 1, -1):
-        if minute < begin + length:
-            found.append(_shares((forward[minute] * later).sum(axis=0)))
-        later = (later * likelihood[minute]) @ model.moves.T
-        later /= later.max()
-    return np.array(found[::-1])
+def _heeded(calibration: Calibration, heard: Heard) -> NDArray[np.bool_]:
+    """Which sensors count in which minutes: those that were fitted, others while none of those listens."""
+    known = np.array([sensor in calibration.rates for sensor in heard.sensors], dtype=bool)
+    fitted: NDArray[np.bool_] = np.any(heard.listened[:, known] > 0, axis=1, keepdims=True)
+    return known | ~fitted
+
+
+def _drawn(draws: np.random.Generator, weights: Floats) -> NDArray[np.int64]:
+    """A place in each row, as likely as its weight."""
+    sums = weights.cumsum(axis=1)
+    found: NDArray[np.int64] = (sums < draws.random(len(sums))[:, None] * sums[:, -1:]).sum(axis=1)
+    return found
 
 
 def _shares(weights: Floats) -> Floats:

@@ -221,7 +221,14 @@ def test_people_who_were_inside_before_a_door_counted_are_remarked(
 
 def a_quiet_day(first: int, minutes: int) -> Day:
     return Day(
-        (f"{first}",), Heard(first, ("1",), np.zeros((minutes, 1, len(COLUMNS)), np.int64), np.ones((minutes, 1)))
+        (f"{first}",),
+        Heard(
+            first,
+            ("1",),
+            np.zeros((minutes, 1, len(COLUMNS)), np.int64),
+            np.ones((minutes, 1)),
+            np.zeros((minutes, 1), np.int64),
+        ),
     )
 
 

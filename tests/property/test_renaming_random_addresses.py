@@ -24,9 +24,10 @@ from footfall_collectors.collect import StoreRun
 from footfall_collectors.dot11 import COUNTED, AddressMemory, Block, Frames, judge
 from footfall_collectors.radio_minutes import RadioMinutes
 from footfall_collectors.session import Batching, Heard, Output
+from footfall_estimates.days import day_total
 from footfall_estimates.fit import Labelled, fit
 from footfall_estimates.minutes import heard
-from footfall_estimates.occupancy import estimate
+from footfall_estimates.occupancy import Filtered
 from footfall_estimates.truth import Level, read_levels
 from footfall_events.schemas import AddressClass
 from footfall_events.stores import StoreSettings, parse_chain
@@ -67,13 +68,14 @@ def outputs_of(capture: bytes, world: World) -> Outputs:
     assert not run.warnings
     minutes = heard(row for output in found if output.header is None for row in output.rows.to_pylist())
     calibration = fit(store.store_id, [Labelled("day", minutes, world.levels)])
-    people = estimate(calibration, minutes)
+    filtered = Filtered(calibration, minutes)
+    people = filtered.occupancy()
     estimates = [array.tobytes() for array in (people.levels, people.live, people.history)]
     return Outputs(
         as_bytes(found),
         run.sessions[sensor_id].heard,
         calibration.to_json(),
-        [*estimates, repr(people.rates_today).encode()],
+        [*estimates, repr(day_total(minutes, filtered, people)).encode()],
     )
 
 

@@ -14,11 +14,11 @@ import pytest
 from footfall_cli.children import free_port
 from footfall_cli.estimate_command import Gauges, work_off
 from footfall_cli.main import footfall, main
-from footfall_sinks.estimates import outdated
+from footfall_sinks.estimates import newest_windows, outdated
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from tests.store.world import MINUTE, MONDAY, Row, World, opens, sensor_minute
+from tests.store.world import MINUTE, MONDAY, Row, World, opens, sensor_minute, visit
 
 TUESDAY = MONDAY + timedelta(days=1)
 RATES = {"random": 0.35, "stable": 0.2}
@@ -112,7 +112,8 @@ def test_a_day_is_the_same_whether_its_minutes_came_at_once_or_late_and_twice(no
     whole = occupancy(north, TUESDAY, "south")
     assert len(whole) == 132
     assert len(late) == 72
-    north.client.command("TRUNCATE TABLE footfall.occupancy_log")
+    for table in ("occupancy_log", "occupancy_days_log"):
+        north.client.command(f"TRUNCATE TABLE footfall.{table}")
     assert main(["estimate"]) == 0
     assert occupancy(north, TUESDAY, "south") == whole
 
@@ -129,6 +130,98 @@ def test_a_newer_calibration_restates_history(north: World, tmp_path: Path) -> N
     assert [(row["number"], row["is_used"]) for row in used] == [(1, 0), (2, 1)]
     ids = north.rows("SELECT DISTINCT calibration_id FROM footfall.occupancy_5min")
     assert [row["calibration_id"] for row in ids] == [used[1]["calibration_id"]]
+
+
+def test_minutes_sent_again_with_other_counts_restate_their_date(north: World) -> None:
+    assert main(["estimate"]) == 0
+    rows = heard_day("north", TUESDAY, 2)
+    north.insert([{**row, "random_addresses_65": 3 * row["random_addresses_65"]} for row in rows])
+    assert [day.business_date for day in outdated(north.client)] == [TUESDAY]
+    before = occupancy(north, TUESDAY)
+    assert main(["estimate"]) == 0
+    assert occupancy(north, TUESDAY) != before
+    assert outdated(north.client) == []
+
+
+def test_windows_that_are_gone_go(north: World) -> None:
+    assert main(["estimate"]) == 0
+    deaf = [{**row, "listening_s": 0.0} for row in heard_day("north", TUESDAY, 2)[300:360]]
+    north.insert(deaf)
+    assert main(["estimate"]) == 0
+    assert len(occupancy(north, TUESDAY)) == 132 - 12
+
+
+def test_a_date_without_a_window_is_worked_out_once(north: World) -> None:
+    wednesday = MONDAY + timedelta(days=2)
+    north.insert([{**row, "listening_s": 1.0} for row in heard_day("north", wednesday, 3, minutes=10)])
+    assert main(["estimate"]) == 0
+    assert outdated(north.client) == []
+    assert occupancy(north, wednesday) == {}
+    assert wednesday not in north.days("visitor_hours_estimate", view="occupancy_days")
+
+
+def test_work_that_broke_off_shows_nothing_of_itself(north: World) -> None:
+    assert main(["estimate"]) == 0
+    before = occupancy(north, TUESDAY)
+    row = north.rows("SELECT * FROM footfall.occupancy_log ORDER BY window_start DESC LIMIT 1")[0]
+    north.client.insert("footfall.occupancy_log", [[*(row | {"people": 99.0, "version": 2}).values()]], list(row))
+    found = occupancy(north, TUESDAY)
+    assert 99.0 not in [people for people, _, _ in found.values()]
+    assert found.items() <= before.items()
+
+
+def test_a_minute_dated_far_ahead_draws_nobody_away_from_today(north: World) -> None:
+    far = date(2050, 1, 3)
+    north.insert([sensor_minute("south", far, opens(far) + number * MINUTE) for number in range(10)])
+    assert main(["calibrate", "--store", "south", "--borrow-from", "north"]) == 0
+    assert (TUESDAY, "north") in {(day.business_date, day.store_id) for day in outdated(north.client, 2)}
+    assert main(["estimate"]) == 0
+    assert [one.store_id for one in newest_windows(north.client, 2)] == ["north"]
+
+
+def test_a_calibration_that_cannot_be_read_stops_no_other_store(
+    north: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = "store_id, number, calibration_id, method, parameters, fitted_on, borrowed_from"
+    north.client.insert(
+        "footfall.store_calibrations_log",
+        [["south", 1, "odd", "joint-filter@1", "{}", "{}", None]],
+        columns.split(", "),
+    )
+    north.insert(heard_day("south", MONDAY, 4))
+    assert main(["estimate"]) == 1
+    assert "store south: " in capsys.readouterr().err
+    assert occupancy(north, TUESDAY)
+
+
+def test_whoever_is_told_to_end_ends_after_the_date_at_hand(north: World) -> None:
+    worked = work_off(north.client, Console(quiet=True), is_over=lambda: bool(occupancy(north, MONDAY)))
+    assert worked.dates == 1
+    assert not occupancy(north, TUESDAY)
+
+
+def test_a_store_with_a_truth_has_visitors_with_an_interval_a_method_and_a_calibration(north: World) -> None:
+    assert main(["estimate"]) == 0
+    north.insert([visit("north", TUESDAY, device, 1800, sightings=31) for device in range(40)])
+    hours = sum(people_at(minute) for minute in range(660)) / 60
+    people, low, high = north.days("visitors_estimate, visitors_estimate_lo, visitors_estimate_hi")[TUESDAY]
+    assert low < people < high
+    assert people == pytest.approx(hours / (1800 * 32 / 30 / 3600), rel=0.25)
+    method, name = north.days("visitors_estimate_method, calibration_id")[TUESDAY]
+    used = north.rows("SELECT calibration_id, method FROM footfall.store_calibrations")[0]
+    assert (method, name) == (used["method"], used["calibration_id"])
+
+
+def test_staff_whom_the_truth_names_are_no_visitors(north: World, tmp_path: Path) -> None:
+    assert main(["estimate"]) == 0
+    whole = north.days("visitor_hours_estimate", view="occupancy_days")[TUESDAY]
+    path = Path(truth_of(tmp_path, MONDAY))
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{header},staff", *(f"{line},{min(2, int(line.split(',')[2]))}" for line in lines)]))
+    assert main(["calibrate", "--store", "north", "--from-clickhouse", "--truth", str(path)]) == 0
+    assert main(["estimate"]) == 0
+    hours = sum(min(2, people_at(minute)) for minute in range(660)) / 60
+    assert north.days("visitor_hours_estimate", view="occupancy_days")[TUESDAY] == pytest.approx(whole - hours, rel=0.1)
 
 
 def test_who_follows_looks_at_the_newest_days_only(north: World) -> None:
@@ -188,9 +281,11 @@ def test_evaluate_takes_a_calibration_by_its_id(
 
 def test_the_gauges_show_the_newest_window(north: World) -> None:
     north.insert(heard_day("north", MONDAY + timedelta(days=2), 5, minutes=360))
-    registry = CollectorRegistry()
-    assert work_off(north.client, Gauges(registry), Console(quiet=True)) == 3
-    shown = generate_latest(registry).decode()
+    gauges = Gauges(CollectorRegistry())
+    worked = work_off(north.client, Console(quiet=True))
+    assert worked.dates == 3
+    gauges.show(newest_windows(north.client, 1), worked)
+    shown = generate_latest(gauges.registry).decode()
     samples = {line.split("{")[0]: float(line.split()[-1]) for line in shown.splitlines() if line[0] != "#"}
     low, people, high = (samples[f"footfall_estimates_occupancy{end}"] for end in ("_lo", "", "_hi"))
     assert low <= people <= high

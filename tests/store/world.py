@@ -23,7 +23,7 @@ MONDAY = date(2026, 6, 1)
 MINUTE = timedelta(minutes=1)
 LOYALTY = {"policy": "loyalty", "days": 30, "legal_basis": "consent", "notice_date": MONDAY}
 DIMENSIONS = ("chain_log", "stores_log", "sensors_log")
-ESTIMATES = ("store_calibrations_log", "occupancy_log")
+ESTIMATES = ("store_calibrations_log", "occupancy_log", "occupancy_days_log")
 
 _tokens = count()
 

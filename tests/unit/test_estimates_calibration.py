@@ -24,7 +24,7 @@ def a_day(sensors: int = 1) -> Labelled:
     """Four hours of as many sensors."""
     near = np.random.default_rng(1).poisson(0.01 + PEOPLE[:, None, None] * 0.2, (len(PEOPLE), sensors, 4))
     names = tuple(str(number + 1) for number in range(sensors))
-    heard = Heard(FIRST, names, near.astype(np.int64), np.ones((len(PEOPLE), sensors)))
+    heard = Heard(FIRST, names, near, np.ones((len(PEOPLE), sensors)), near[:, :, 0])
     levels = [Level(60 * (FIRST + m), 60 * (FIRST + m + 1), n) for m, n in enumerate(PEOPLE.tolist())]
     return Labelled("a day", heard, levels)
 
@@ -72,6 +72,8 @@ def test_a_file_with_any_value_changed_is_a_calibration_or_refused(
     for place in leaves(values):
         for odd in ODD:
             changed = with_value(values, place, odd)
+            if changed == values:
+                continue
             try:
                 made = from_json(signed(changed) if is_signed else json.dumps(changed), "north.json")
             except ConfigError as refusal:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from footfall_estimates.hours_off import ZONES_S, better_shift_s
 from footfall_estimates.minutes import Heard
+from footfall_estimates.minutes import heard as heard_of
 from footfall_estimates.truth import Level
 from numpy.typing import NDArray
 
@@ -28,7 +29,7 @@ def a_day(seed: int, minutes: int = 720) -> NDArray[np.int64]:
 
 def sounding(people: NDArray[np.int64], seed: int, first: int = FIRST, per_person: float = PER_PERSON) -> Heard:
     near = np.random.default_rng(seed).poisson(0.02 + people[:, None, None] * per_person / 4, (len(people), 1, 4))
-    return Heard(first, ("1",), near.astype(np.int64), np.ones((len(people), 1)))
+    return Heard(first, ("1",), near.astype(np.int64), np.ones((len(people), 1)), near[:, :, 0].astype(np.int64))
 
 
 def levels(people: NDArray[np.int64], shift_s: float = 0, first: int = FIRST) -> list[Level]:
@@ -66,7 +67,7 @@ def unlike(people: NDArray[np.int64]) -> dict[str, tuple[Sequence[Level], Heard]
         "no truth": ([], heard),
         "nothing heard": (off, replace(heard, near=np.zeros_like(heard.near))),
         "nobody listened": (off, replace(heard, listened=np.zeros_like(heard.listened))),
-        "no minute": (off, Heard(0, (), np.zeros((0, 0, 4), np.int64), np.zeros((0, 0)))),
+        "no minute": (off, heard_of([])),
         "less than three hours": (off[300:470], heard),
         "an empty day": (levels(np.zeros(720, np.int64), HOUR_S), sounding(np.zeros(720, np.int64), 1)),
         "people who stay": (levels(steady, HOUR_S), sounding(steady, 1)),

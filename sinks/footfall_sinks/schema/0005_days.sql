@@ -90,6 +90,105 @@ FROM
 WHERE last_business_date IS NULL OR last_business_date < business_date
 COMMENT 'Each device with a visitor visit at a store on a date, and the date of its visitor visit before that';
 
+-- Little's law: people = hours of people inside / hours that one stays. How long one stays is told by the stable phones
+-- that entered, bounced ones included. A phone is not heard at the moment it comes or goes: of k bursts at random moments
+-- the first and the last are (k - 1) / (k + 1) of the stay apart. A date with fewer than 30 entries takes as many as it
+-- lacks from the mean of the four weeks before.
+CREATE OR REPLACE VIEW footfall.visitor_estimates
+(
+    store_id LowCardinality(String) COMMENT 'store, as named in the configuration',
+    business_date Date COMMENT 'local date in the store''s time zone, turning at its cut-over hour',
+    visitors_estimate Nullable(Float64)
+        COMMENT 'people who came while a sensor listened, estimated; NULL = no stable phone entered for four weeks',
+    visitors_estimate_lo Nullable(Float64) COMMENT 'lower end of the estimate''s 95 % interval',
+    visitors_estimate_hi Nullable(Float64) COMMENT 'upper end of the estimate''s 95 % interval',
+    visitors_estimate_method LowCardinality(String) COMMENT 'estimator and its version, name@version',
+    calibration_id String COMMENT 'calibration that the estimate rests on, see store_calibrations',
+    calibrated_in String COMMENT 'store whose truth the calibration rests on',
+    calibration_drifts UInt8 COMMENT '1 = phones or crowds have left the range of the calibration, see occupancy_days',
+    mean_stay_s Nullable(Float64) COMMENT 'how long one stays on average, from entering to leaving, seconds',
+    entries Float64 COMMENT 'entries of stable phones that the mean rests on, those of the weeks before included'
+)
+AS WITH
+    entered AS
+    (
+        SELECT
+            store_id,
+            business_date,
+            toFloat64(count()) AS entries,
+            uniqExact(device_id, key_epoch) AS devices,
+            sum(stay_s) AS stayed,
+            sum(stay_s * stay_s) AS squares
+        FROM
+        (
+            SELECT
+                v.store_id AS store_id,
+                v.business_date AS business_date,
+                v.device_id AS device_id,
+                v.key_epoch AS key_epoch,
+                assumeNotNull(v.dwell_s) * (1 + 2 / greatest(v.sightings / d.sensors_hearing - 1, 1)) AS stay_s
+            FROM footfall.visits AS v
+            INNER JOIN footfall.occupancy_days AS d ON d.store_id = v.store_id AND d.business_date = v.business_date
+            WHERE v.role IN ('bounced', 'visitor')
+        )
+        GROUP BY store_id, business_date
+    ),
+    four_weeks AS
+    (
+        SELECT
+            d.store_id AS store_id,
+            d.business_date AS business_date,
+            d.visitor_hours_estimate AS hours,
+            d.visitor_hours_estimate_lo AS hours_lo,
+            d.visitor_hours_estimate_hi AS hours_hi,
+            d.visitor_hours_estimate_method AS method,
+            d.calibration_id AS calibration_id,
+            d.calibration_drifts AS calibration_drifts,
+            ifNull(e.entries, 0) AS today,
+            ifNull(sum(e.entries) OVER before, 0) AS earlier,
+            least(greatest(30 - today, 0), earlier) / greatest(earlier, 1) AS taken,
+            today + taken * earlier AS entries,
+            (ifNull(e.devices, 0) + taken * ifNull(sum(e.devices) OVER before, 0)) / nullIf(entries, 0) AS per_entry,
+            (ifNull(e.stayed, 0) + taken * ifNull(sum(e.stayed) OVER before, 0)) / nullIf(entries, 0) AS mean_stay_s,
+            (ifNull(e.squares, 0) + taken * ifNull(sum(e.squares) OVER before, 0)) / nullIf(entries, 0) AS mean_square,
+            per_entry * 3600 / nullIf(mean_stay_s, 0) AS people_per_hour,
+            1.96 * 1.96 * greatest(mean_square / (mean_stay_s * mean_stay_s) - 1, 0) / entries AS doubt
+        FROM footfall.occupancy_days AS d
+        LEFT JOIN entered AS e ON e.store_id = d.store_id AND e.business_date = d.business_date
+        WINDOW before AS (
+            PARTITION BY d.store_id ORDER BY toInt32(d.business_date) RANGE BETWEEN 28 PRECEDING AND 1 PRECEDING
+        )
+    )
+SELECT
+    f.store_id AS store_id,
+    f.business_date AS business_date,
+    f.hours * f.people_per_hour AS visitors_estimate,
+    -- The two doubts, of the hours and of the mean stay, are independent: the squares of their logarithms add up.
+    if(
+        f.hours_lo > 0,
+        visitors_estimate * exp(-sqrt(pow(log(f.hours / f.hours_lo), 2) + f.doubt)),
+        0 * f.people_per_hour
+    ) AS visitors_estimate_lo,
+    if(
+        f.hours > 0,
+        visitors_estimate * exp(sqrt(pow(log(f.hours_hi / f.hours), 2) + f.doubt)),
+        f.hours_hi * f.people_per_hour
+    ) AS visitors_estimate_hi,
+    f.method AS visitors_estimate_method,
+    f.calibration_id AS calibration_id,
+    ifNull(c.borrowed_from, f.store_id) AS calibrated_in,
+    f.calibration_drifts AS calibration_drifts,
+    f.mean_stay_s AS mean_stay_s,
+    f.entries AS entries
+FROM four_weeks AS f
+LEFT JOIN
+(
+    SELECT store_id, calibration_id, any(borrowed_from) AS borrowed_from
+    FROM footfall.store_calibrations
+    GROUP BY store_id, calibration_id
+) AS c ON c.store_id = f.store_id AND c.calibration_id = f.calibration_id
+COMMENT 'Estimated people who came, by store and date';
+
 -- A day is final once its store has published a minute of a later date, for then its watermark has left the day, and
 -- once no minute of the day is open: a presence that is still open holds the minute it began in. The log is asked, not
 -- the view: a minute may be empty and open. A store gone dark publishes nothing, and its day waits with it.
@@ -111,9 +210,14 @@ CREATE OR REPLACE VIEW footfall.store_days
     median_dwell_s Nullable(Float64) COMMENT 'median dwell of the visitor visits, seconds; NULL = no visits',
     coverage Float64 COMMENT 'share of the expected sensors'' time in the business day that was heard, 0 to 1',
     is_final UInt8 COMMENT '1 = the day is over and only a late sighting can still change its figures',
-    visitors_estimate Nullable(Float64) COMMENT 'people, estimated; NULL = no calibration',
-    visitors_estimate_lo Nullable(Float64) COMMENT 'lower end of the estimate''s interval; NULL = no calibration',
-    visitors_estimate_hi Nullable(Float64) COMMENT 'upper end of the estimate''s interval; NULL = no calibration'
+    visitors_estimate Nullable(Float64)
+        COMMENT 'people who came while a sensor listened, estimated; NULL = no calibration',
+    visitors_estimate_lo Nullable(Float64) COMMENT 'lower end of the estimate''s 95 % interval; NULL = no calibration',
+    visitors_estimate_hi Nullable(Float64) COMMENT 'upper end of the estimate''s 95 % interval; NULL = no calibration',
+    visitors_estimate_method Nullable(String) COMMENT 'estimator and its version, name@version; NULL = no calibration',
+    calibration_id Nullable(String) COMMENT 'calibration that the estimate rests on, see store_calibrations',
+    calibration_drifts Nullable(UInt8)
+        COMMENT '1 = phones or crowds have left the range of the calibration, see occupancy_days; NULL = none'
 )
 AS WITH
     days AS
@@ -178,14 +282,18 @@ SELECT
     if(d.heard, m.median_dwell_s, NULL) AS median_dwell_s,
     d.coverage AS coverage,
     ifNull(d.business_date < t.newest_date AND ifNull(f.all_final, 1), 0) AS is_final,
-    NULL AS visitors_estimate,
-    NULL AS visitors_estimate_lo,
-    NULL AS visitors_estimate_hi
+    w.visitors_estimate AS visitors_estimate,
+    w.visitors_estimate_lo AS visitors_estimate_lo,
+    w.visitors_estimate_hi AS visitors_estimate_hi,
+    w.visitors_estimate_method AS visitors_estimate_method,
+    w.calibration_id AS calibration_id,
+    w.calibration_drifts AS calibration_drifts
 FROM days AS d
 LEFT JOIN met AS m ON m.store_id = d.store_id AND m.business_date = d.business_date
 LEFT JOIN devices AS v ON v.store_id = d.store_id AND v.business_date = d.business_date
 LEFT JOIN minutes AS f ON f.store_id = d.store_id AND f.business_date = d.business_date
 LEFT JOIN reached AS t ON t.store_id = d.store_id
+LEFT JOIN footfall.visitor_estimates AS w ON w.store_id = d.store_id AND w.business_date = d.business_date
 SETTINGS join_use_nulls = 1
 COMMENT 'One row for every configured store and date heard anywhere. Open but silent = zeros; dark = NULL, coverage 0';
 
@@ -208,9 +316,13 @@ CREATE OR REPLACE VIEW footfall.chain_days
     median_dwell_s Nullable(Float64) COMMENT 'median dwell of all visitor visits, seconds; NULL = no visits',
     coverage Float64 COMMENT 'mean coverage of the configured stores, dark ones included, 0 to 1',
     is_final UInt8 COMMENT '1 = final in every store heard on the date; one that is still dark may add to it',
-    visitors_estimate Nullable(Float64) COMMENT 'people, estimated; NULL = no calibration',
-    visitors_estimate_lo Nullable(Float64) COMMENT 'lower end of the estimate''s interval; NULL = no calibration',
-    visitors_estimate_hi Nullable(Float64) COMMENT 'upper end of the estimate''s interval; NULL = no calibration'
+    stores_calibrated UInt64 COMMENT 'stores that visitors_estimate is the sum of: those heard that have a calibration',
+    visitors_estimate Nullable(Float64)
+        COMMENT 'people who came to those stores, estimated, in each anew; NULL = no calibration',
+    visitors_estimate_lo Nullable(Float64) COMMENT 'lower end of the estimate''s 95 % interval; NULL = no calibration',
+    visitors_estimate_hi Nullable(Float64) COMMENT 'upper end of the estimate''s 95 % interval; NULL = no calibration',
+    visitors_estimate_method Nullable(String) COMMENT 'estimators and versions, name@version; NULL = no calibration',
+    calibration_id Array(String) COMMENT 'calibrations that the estimate rests on, see store_calibrations'
 )
 AS WITH
     devices AS
@@ -256,6 +368,33 @@ AS WITH
             minIf(is_final, stable_visits IS NOT NULL) AS all_final
         FROM footfall.store_days
         GROUP BY business_date
+    ),
+    -- Stores that share a calibration are wrong together, others independently.
+    estimated AS
+    (
+        SELECT
+            business_date,
+            sum(stores) AS stores,
+            sum(people) AS people,
+            sqrt(sum(below * below)) AS below,
+            sqrt(sum(above * above)) AS above,
+            arrayStringConcat(arraySort(groupUniqArrayArray(methods)), ', ') AS methods,
+            arraySort(groupUniqArrayArray(calibrations)) AS calibrations
+        FROM
+        (
+            SELECT
+                business_date,
+                count() AS stores,
+                sum(visitors_estimate) AS people,
+                sum(visitors_estimate - visitors_estimate_lo) AS below,
+                sum(visitors_estimate_hi - visitors_estimate) AS above,
+                groupUniqArray(toString(visitors_estimate_method)) AS methods,
+                groupUniqArray(calibration_id) AS calibrations
+            FROM footfall.visitor_estimates
+            WHERE visitors_estimate IS NOT NULL
+            GROUP BY business_date, calibrated_in
+        )
+        GROUP BY business_date
     )
 SELECT
     s.business_date AS business_date,
@@ -273,11 +412,15 @@ SELECT
     if(s.heard > 0, d.median_dwell_s, NULL) AS median_dwell_s,
     s.mean_coverage AS coverage,
     s.all_final AS is_final,
-    NULL AS visitors_estimate,
-    NULL AS visitors_estimate_lo,
-    NULL AS visitors_estimate_hi
+    ifNull(e.stores, 0) AS stores_calibrated,
+    e.people AS visitors_estimate,
+    e.people - e.below AS visitors_estimate_lo,
+    e.people + e.above AS visitors_estimate_hi,
+    e.methods AS visitors_estimate_method,
+    e.calibrations AS calibration_id
 FROM stores AS s
 LEFT JOIN devices AS v ON v.business_date = s.business_date
 LEFT JOIN dwell AS d ON d.business_date = s.business_date
+LEFT JOIN estimated AS e ON e.business_date = s.business_date
 SETTINGS join_use_nulls = 1
 COMMENT 'The chain by date. Under store scope a device counts once for each store it visited';
