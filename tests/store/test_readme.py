@@ -13,7 +13,18 @@ from footfall_sinks.metrics import SinkMetrics
 from footfall_sinks.settings import SinkSettings
 from prometheus_client import CollectorRegistry
 
-from tests.store.world import LOYALTY, MONDAY, World, heard_all_day, sensor_minute, store_minute, visit
+from tests.store.test_visitors import day_row, write
+from tests.store.world import (
+    LOYALTY,
+    MONDAY,
+    World,
+    heard_all_day,
+    opens,
+    sensor_minute,
+    sensor_minutes,
+    store_minute,
+    visit,
+)
 
 README = (Path(__file__).resolve().parents[2] / "sinks" / "README.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"^```sql\n(.*?);\n```$", README, re.DOTALL | re.MULTILINE)
@@ -25,18 +36,22 @@ def names(pattern: str) -> set[str]:
 
 @pytest.fixture
 def june(world: World) -> World:
-    """Two stores in the first week of June; one of them is dark on the second day."""
+    """Two stores in the first week of June; one of them is dark on the second day. One hour is busier than before."""
     north = {"id": "north", "sensors": ["door"], "name": "North Street", "region": "west", "area_m2": 420}
     world.configure(north, "south", **LOYALTY)
     for day in (MONDAY + timedelta(days=number) for number in range(3)):
         world.insert([*heard_all_day("north", day), store_minute("north", day, entries=2), visit("north", day)])
+    write(world, day_row("north", MONDAY))
+    for weeks, heard in enumerate((9, 3, 3)):
+        begin = opens(MONDAY) - timedelta(weeks=weeks) + timedelta(hours=5)
+        world.insert(sensor_minutes("south", MONDAY, begin, begin + timedelta(hours=1), random_addresses_65=heard))
     world.insert([sensor_minute("south", MONDAY, random_addresses_65=3), visit("south", MONDAY, dwell_s=None)])
     return world
 
 
-def test_there_are_ten_queries() -> None:
-    assert [query.split(".")[0] for query in QUERIES] == [f"-- {number}" for number in range(1, 11)]
-    assert README.count("```sql") == 10
+def test_there_are_twelve_queries() -> None:
+    assert [query.split(".")[0] for query in QUERIES] == [f"-- {number}" for number in range(1, 13)]
+    assert README.count("```sql") == 12
 
 
 def test_every_query_of_the_guide_finds_something(june: World) -> None:
