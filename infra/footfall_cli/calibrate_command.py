@@ -86,8 +86,6 @@ def _report(calibration: Calibration, where: str) -> None:
     for sensor_id, rates in calibration.rates.items():
         told = ", ".join(f"{rate:.3f} {name}" for rate, name in zip(rates, COLUMNS, strict=True))
         print(f"  sensor {sensor_id}, per person and minute: {told}")
-    if calibration.staff:
-        print(f"  {calibration.staff:.1f} of the people are staff, on average, and no visitors")
     origin = f"borrowed from {calibration.borrowed_from}, " if calibration.borrowed_from else ""
     print(
         f"  {origin}fitted on {calibration.fitted_on['minutes']} minutes of {', '.join(calibration.fitted_on['days'])}"

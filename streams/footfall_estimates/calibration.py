@@ -29,9 +29,8 @@ class Calibration:
     `dispersion` is the variance beyond Poisson's as a share of the mean; `evidence` in (0, 1] is how much a minute
     counts, as the same phones speak in its neighbours. `rate_spread` is the standard deviation of the logarithm of a
     day's rate, by address class. `moves` and `moves_when_empty` are the shares of minutes in which the number of people
-    changes, `move_people` the mean change. `usual_people` and `fitted_people` are the mean of the truth and its most,
-    `staff` how many of the people are staff, on average while somebody is inside. `fitted_sensors` listened at a time
-    while the truth was taken, and `hearing` of them heard what any of them heard.
+    changes, `move_people` the mean change. `usual_people` and `fitted_people` are the mean of the truth and its most.
+    `fitted_sensors` listened at a time while the truth was taken, and `hearing` of them heard what any of them heard.
     """
 
     calibration_id: str
@@ -47,7 +46,6 @@ class Calibration:
     move_people: float
     usual_people: float
     fitted_people: float
-    staff: float
     fitted_sensors: float
     hearing: float
     fitted_on: Mapping[str, Any]
@@ -79,7 +77,6 @@ class Calibration:
             "move_people": ([self.move_people], 0, math.inf),
             "usual_people": ([self.usual_people], 0, math.inf),
             "fitted_people": ([self.fitted_people], 0, 100_000),
-            "staff": ([self.staff], 0, math.inf),
             "fitted_sensors": ([self.fitted_sensors], 1, math.inf),
             "hearing": ([self.hearing], 1, math.inf),
         }
@@ -173,7 +170,7 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_PER_COLUMN, _columns),
     "rate_spread": lambda spread: tuple(_number(spread[name]) for name in CLASSES),
     **dict.fromkeys(("moves", "moves_when_empty", "move_people", "usual_people", "fitted_people"), _number),
-    **dict.fromkeys(("staff", "fitted_sensors", "hearing"), _number),
+    **dict.fromkeys(("fitted_sensors", "hearing"), _number),
     "fitted_on": _fitted_on,
     "borrowed_from": lambda origin: None if origin is None else _text(origin),
     "method": _text,

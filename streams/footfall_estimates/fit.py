@@ -90,7 +90,6 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
         "move_people": move_people,
         "usual_people": round(person_minutes / minutes, 3),
         "fitted_people": round(max(float(day.people.max(initial=0)) for day in known), 3),
-        "staff": _staff(days, known),
         "fitted_sensors": float(_together(known)),
         "hearing": round(_hearing([day.heard for day in days]), 3),
     }
@@ -151,20 +150,6 @@ def _together(known: Sequence[_Known]) -> int:
 def _hearing(days: Sequence[Heard]) -> float:
     """How many sensors hear nearby what any of them hears nearby."""
     return hearing((day.near[:, :, NEAR_RANDOM], day.listened) for day in days)
-
-
-def _staff(days: Sequence[Labelled], known: Sequence[_Known]) -> float:
-    """How many of the people are staff, on average while somebody is inside."""
-    minutes = sum(int((day.people > 0).sum()) for day in known)
-    told = [windows([replace(level, people=level.staff) for level in day.levels], 60) for day in days]
-    heard_then = [set(day.heard.minutes.tolist()) for day in days]
-    found = sum(
-        staff
-        for levels, then in zip(told, heard_then, strict=True)
-        for minute, staff in levels.items()
-        if minute in then
-    )
-    return round(found / max(minutes, 1), 3)
 
 
 class _Column:

@@ -22,19 +22,18 @@ _LATEST_S = 1e11
 
 @dataclass(frozen=True)
 class Level:
-    """So many people from a moment to another, seconds since 1970, UTC; `staff` of them do not come as customers."""
+    """So many people from a moment to another, seconds since 1970, UTC."""
 
     from_s: float
     to_s: float
     people: float
-    staff: float = 0.0
 
 
 def read_levels(path: Path) -> list[Level]:
     """The segments of a truth file, by time; those whose occupancy is empty or `nan` are gaps.
 
-    A column `staff`, if there is one, tells how many of them are staff. Raises ConfigError with every line that cannot
-    be: overlaps, ends before it begins, negative, no number, more staff than people.
+    A column `staff`, if there is one, tells how many of them are staff: they are left out. Raises ConfigError with
+    every line that cannot be: overlaps, ends before it begins, negative, no number, more staff than people.
     """
     return [level for level in _read(path, ("occupancy",), _level) if not math.isnan(level.people)]
 
@@ -116,7 +115,7 @@ def _level(_line: int, row: Mapping[str, str]) -> Level:
     staff = float(row.get("staff") or 0)
     if not (0 <= staff <= people or math.isnan(people)):
         raise ValueError(f"staff {staff:g} must be 0 or more, and no more than the occupancy")
-    return Level(*_span(row), people, staff)
+    return Level(*_span(row), people - staff)
 
 
 def within(levels: Sequence[Level], from_s: float, to_s: float) -> list[Level]:

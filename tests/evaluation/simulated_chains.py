@@ -35,8 +35,8 @@ from tests.store.world import Row, World
 
 FITTED_DAYS = 3
 DAYS = 8
-COUNTED = {"customers": ("visitor",), "everybody": ("visitor", "staff")}
-"""Whom the truth counts: with the staff, it says how many they are."""
+COUNTED = ("visitor", "staff")
+"""Whom the truth counts; it says how many of them are staff."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def clickhouse(directory: Path) -> Iterator[str]:
             child.terminate()
 
 
-def store_days(seed: int, stores: int = 3, days: int = DAYS, visitors: int = 300) -> dict[str, list[StoreDay]]:
-    """Every store and date that was not fitted, by whom the truth counts."""
+def store_days(seed: int, stores: int = 3, days: int = DAYS, visitors: int = 300) -> list[StoreDay]:
+    """Every store and date that was not fitted."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(TemporaryDirectory()))
         chain = simulate(place / "chain", stores=stores, days=days, seed=seed, visitors_per_day=visitors)
@@ -81,7 +81,7 @@ def store_days(seed: int, stores: int = 3, days: int = DAYS, visitors: int = 300
             stack.enter_context(closing(open_client(url))), stack.enter_context(closing(ClickHouseStore(url)))
         )
         _fill(world, chain)
-        return {name: _judged(world, chain, place, url, kinds) for name, kinds in COUNTED.items()}
+        return _judged(world, chain, place, url)
 
 
 def _fill(world: World, chain: SimulatedChain) -> None:
@@ -100,7 +100,7 @@ def _visit(number: int, row: Row) -> Row:
     return {**told, **constant, **codes, "visit_id": number, "device_id": row["person_id"]}
 
 
-def _judged(world: World, chain: SimulatedChain, place: Path, url: str, kinds: Sequence[str]) -> list[StoreDay]:
+def _judged(world: World, chain: SimulatedChain, place: Path, url: str) -> list[StoreDay]:
     found = []
     for store_id in chain.captures:
         truth = {
@@ -109,7 +109,7 @@ def _judged(world: World, chain: SimulatedChain, place: Path, url: str, kinds: S
             if row["store_id"] == store_id and row["true_visitors"]
         }
         fitted = sorted(truth)[:FITTED_DAYS]
-        told = [f"--truth={_truth(chain, place, store_id, day, kinds)}" for day in fitted]
+        told = [f"--truth={_truth(chain, place, store_id, day)}" for day in fitted]
         with redirect_stdout(StringIO()):
             assert main(["calibrate", "--clickhouse", url, "--store", store_id, "--from-clickhouse", *told]) == 0
             assert main(["estimate", "--clickhouse", url]) == 0
@@ -127,19 +127,19 @@ def _judged(world: World, chain: SimulatedChain, place: Path, url: str, kinds: S
     return found
 
 
-def _truth(chain: SimulatedChain, place: Path, store_id: str, day: date, kinds: Sequence[str]) -> Path:
+def _truth(chain: SimulatedChain, place: Path, store_id: str, day: date) -> Path:
     """People inside on a date, minute by minute, as a camera would write them down; nobody for an hour at its ends."""
     people = chain.table("people")
     of_day = people.filter((pc.field("store_id") == store_id) & (pc.field("business_date") == day))
-    rows = [row for row in of_day.to_pylist() if row["kind"] in kinds]
-    spans = {kind: [(_s(r["entered_at"]), _s(r["left_at"])) for r in rows if r["kind"] == kind] for kind in kinds}
+    rows = [row for row in of_day.to_pylist() if row["kind"] in COUNTED]
+    spans = {kind: [(_s(r["entered_at"]), _s(r["left_at"])) for r in rows if r["kind"] == kind] for kind in COUNTED}
     first = min(begin for of_kind in spans.values() for begin, _ in of_kind) // 60 * 60 - 3600
     last = max(end for of_kind in spans.values() for _, end in of_kind) + 3600
     lines = ["from_epoch_utc,to_epoch_utc,occupancy,staff"]
     for begin in range(int(first), int(last), 60):
         inside = {kind: sum(a <= begin + 30 < b for a, b in of_kind) for kind, of_kind in spans.items()}
-        lines.append(f"{begin},{begin + 60},{sum(inside.values())},{inside.get('staff', 0)}")
-    path = place / f"{store_id}-{day}-{'-'.join(kinds)}.csv"
+        lines.append(f"{begin},{begin + 60},{sum(inside.values())},{inside['staff']}")
+    path = place / f"{store_id}-{day}.csv"
     path.write_text("\n".join(lines))
     return path
 
@@ -148,15 +148,15 @@ def _s(instant: object) -> float:
     return instant.timestamp()  # type: ignore[attr-defined,no-any-return]
 
 
-def told(counted: str, days: Sequence[StoreDay]) -> str:
-    """A line of the table in streams/footfall_estimates/README.md."""
+def told(days: Sequence[StoreDay]) -> str:
+    """The line in streams/footfall_estimates/README.md."""
     errors = np.array([day.error for day in days])
     inside = np.mean([day.lo <= day.really <= day.hi for day in days])
     width = np.mean([(day.hi - day.lo) / day.people / 2 for day in days])
     doubt = 1.96 * errors.std() / np.sqrt(len(errors))
     return (
-        f"| {counted} | {len(days)} | {errors.mean():+.1%} ± {doubt:.1%} | {np.abs(errors).mean():.1%} "
-        f"| {inside:.0%} | ±{width:.0%} |"
+        f"{len(days)} store-days: mean signed error {errors.mean():+.1%} (± {doubt:.1%}), mean absolute error "
+        f"{np.abs(errors).mean():.1%}; {inside:.0%} within their interval of ± {width:.0%} on average"
     )
 
 
@@ -165,5 +165,4 @@ if __name__ == "__main__":
     parser.add_argument("seeds", type=int, nargs="+")
     with Pool(2) as pool:
         chains = pool.map(store_days, parser.parse_args().seeds, chunksize=1)
-    for name in COUNTED:
-        sys.stdout.write(told(name, [day for one in chains for day in one[name]]) + "\n")
+    sys.stdout.write(told([day for one in chains for day in one]) + "\n")

@@ -28,7 +28,7 @@ def bare(view: str, columns: Iterable[str]) -> list[str]:
 
 def test_no_view_shows_a_bare_count_of_people(world: World) -> None:
     views = world.rows("SELECT name FROM system.tables WHERE database = 'footfall' AND engine = 'View'")
-    found = {view["name"]: [] for view in views}
+    found: dict[str, list[str]] = {view["name"]: [] for view in views}
     for row in world.rows("SELECT table, name FROM system.columns WHERE database = 'footfall'"):
         if row["table"] in found:
             found[row["table"]].append(row["name"])

@@ -212,18 +212,6 @@ def test_a_store_with_a_truth_has_visitors_with_an_interval_a_method_and_a_calib
     assert (method, name) == (used["method"], used["calibration_id"])
 
 
-def test_staff_whom_the_truth_names_are_no_visitors(north: World, tmp_path: Path) -> None:
-    assert main(["estimate"]) == 0
-    whole = north.days("visitor_hours_estimate", view="occupancy_days")[TUESDAY]
-    path = Path(truth_of(tmp_path, MONDAY))
-    header, *lines = path.read_text().splitlines()
-    path.write_text("\n".join([f"{header},staff", *(f"{line},{min(2, int(line.split(',')[2]))}" for line in lines)]))
-    assert main(["calibrate", "--store", "north", "--from-clickhouse", "--truth", str(path)]) == 0
-    assert main(["estimate"]) == 0
-    hours = sum(min(2, people_at(minute)) for minute in range(660)) / 60
-    assert north.days("visitor_hours_estimate", view="occupancy_days")[TUESDAY] == pytest.approx(whole - hours, rel=0.1)
-
-
 def test_who_follows_looks_at_the_newest_days_only(north: World) -> None:
     assert [day.business_date for day in outdated(north.client, 1)] == [TUESDAY]
     assert [day.business_date for day in outdated(north.client)] == [MONDAY, TUESDAY]

@@ -40,8 +40,9 @@ def by_hand(
     hours: tuple[float, float, float], stays_s: Sequence[float], people_per_entry: float = 1
 ) -> tuple[float, float, float]:
     mean = fmean(stays_s)
-    doubt = 1.96**2 * fmean([(stay / mean - 1) ** 2 for stay in stays_s]) / len(stays_s)
-    people = hours[0] * 3600 / mean * people_per_entry
+    variance = fmean([(stay / mean - 1) ** 2 for stay in stays_s]) / len(stays_s)
+    doubt = 1.96**2 * variance
+    people = hours[0] * 3600 / mean * people_per_entry / (1 + variance)
     below, above = (math.sqrt(math.log(one) ** 2 + doubt) for one in (hours[0] / hours[1], hours[2] / hours[0]))
     return people, people * math.exp(-below), people * math.exp(above)
 
@@ -168,7 +169,7 @@ def test_stores_with_calibrations_of_their_own_are_wrong_independently(north: Wo
 def drifting(**columns: float) -> Iterator[Row]:
     """Ten dates, from the fourth on with these figures."""
     for number in range(10):
-        yield day_row("north", MONDAY + number * DAY, **(columns if number > 2 else {}))
+        yield day_row("north", MONDAY + number * DAY) | (columns if number > 2 else {})
 
 
 @pytest.mark.parametrize(

@@ -134,3 +134,13 @@ def test_the_level_at_a_minute_is_unknown_in_a_gap() -> None:
 
 def test_nothing_is_known_without_levels() -> None:
     assert np.isnan(at_minutes([], np.arange(3))).all()
+
+
+def test_staff_are_left_out_of_the_people(tmp_path: Path) -> None:
+    path = tmp_path / "staff.csv"
+    path.write_text("from_epoch_utc,to_epoch_utc,occupancy,staff\n0,60,5,2\n60,120,3,\n120,180,,1\n")
+    assert read_levels(path) == [Level(0, 60, 3), Level(60, 120, 3)]
+    path.write_text("from_epoch_utc,to_epoch_utc,occupancy,staff\n0,60,5,6\n60,120,5,-1\n")
+    with pytest.raises(ConfigError) as refused:
+        read_levels(path)
+    assert [problem.split(": ")[0] for problem in refused.value.problems] == [f"{path}:2", f"{path}:3"]

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS footfall.occupancy_days_log
     store_id LowCardinality(String) COMMENT 'store, as named in the configuration',
     business_date Date COMMENT 'local date in the store''s time zone, turning at its cut-over hour',
     windows UInt16 COMMENT 'windows of five minutes with an estimate; 0 = nobody listened for long enough',
-    visitor_hours Float64 COMMENT 'hours that people other than staff were inside in all, while a sensor listened',
+    visitor_hours Float64 COMMENT 'hours that people were inside in all, while a sensor listened',
     visitor_hours_lo Float64 COMMENT 'lower end of the 95 % interval',
     visitor_hours_hi Float64 COMMENT 'upper end of the 95 % interval',
     sensors_hearing Float64 COMMENT 'how many sensors hear a burst that any of them hears, on average',
@@ -85,8 +85,7 @@ CREATE OR REPLACE VIEW footfall.occupancy_days
 (
     store_id LowCardinality(String) COMMENT 'store, as named in the configuration',
     business_date Date COMMENT 'local date in the store''s time zone, turning at its cut-over hour',
-    visitor_hours_estimate Float64
-        COMMENT 'hours that people were inside in all while a sensor listened, without the staff that the truth named',
+    visitor_hours_estimate Float64 COMMENT 'hours that people were inside in all while a sensor listened',
     visitor_hours_estimate_lo Float64 COMMENT 'lower end of the estimate''s 95 % interval',
     visitor_hours_estimate_hi Float64 COMMENT 'upper end of the estimate''s 95 % interval',
     visitor_hours_estimate_method LowCardinality(String) COMMENT 'estimator and its version, name@version',
@@ -119,7 +118,7 @@ CREATE OR REPLACE VIEW footfall.occupancy_5min
     store_id LowCardinality(String) COMMENT 'store, as named in the configuration',
     window_start DateTime64(3, 'UTC') COMMENT 'start of the five minutes, UTC, the radio''s clock',
     business_date Date COMMENT 'local date in the store''s time zone, turning at its cut-over hour',
-    occupancy_estimate Float64 COMMENT 'people inside, mean over the five minutes, everybody who carries a phone',
+    occupancy_estimate Float64 COMMENT 'people inside, mean over the five minutes; whom the truth counted',
     occupancy_estimate_lo Float64 COMMENT 'lower end of the estimate''s 95 % interval',
     occupancy_estimate_hi Float64 COMMENT 'upper end of the estimate''s 95 % interval',
     occupancy_estimate_method LowCardinality(String) COMMENT 'estimator and its version, name@version',

@@ -151,8 +151,10 @@ AS WITH
             (ifNull(e.devices, 0) + taken * ifNull(sum(e.devices) OVER before, 0)) / nullIf(entries, 0) AS per_entry,
             (ifNull(e.stayed, 0) + taken * ifNull(sum(e.stayed) OVER before, 0)) / nullIf(entries, 0) AS mean_stay_s,
             (ifNull(e.squares, 0) + taken * ifNull(sum(e.squares) OVER before, 0)) / nullIf(entries, 0) AS mean_square,
-            per_entry * 3600 / nullIf(mean_stay_s, 0) AS people_per_hour,
-            1.96 * 1.96 * greatest(mean_square / (mean_stay_s * mean_stay_s) - 1, 0) / entries AS doubt
+            greatest(mean_square / (mean_stay_s * mean_stay_s) - 1, 0) / entries AS variance,
+            -- One over a mean is too large by its variance, on average (Cochran, Sampling Techniques, 1977, chapter 6).
+            per_entry * 3600 / nullIf(mean_stay_s, 0) / (1 + variance) AS people_per_hour,
+            1.96 * 1.96 * variance AS doubt
         FROM footfall.occupancy_days AS d
         LEFT JOIN entered AS e ON e.store_id = d.store_id AND e.business_date = d.business_date
         WINDOW before AS (
