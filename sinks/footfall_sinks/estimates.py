@@ -130,6 +130,8 @@ def outdated(client: Client, last_days: int | None = None) -> list[StoreDate]:
 
 _INPUTS = ("sensor_id", "boot_id", "minute", "listening_s", *COLUMNS, PASSING)
 """Columns of `sensor_minutes_log` that estimates rest on."""
+_NEWEST_DATE = "SELECT max(business_date) FROM footfall.sensor_minutes_log WHERE business_date <= today() + 1"
+"""The newest date heard that is not ahead of the server's clock; may go on with AND."""
 
 
 def newest_windows(client: Client, last_days: int) -> list[Newest]:
@@ -153,9 +155,7 @@ def newest_windows(client: Client, last_days: int) -> list[Newest]:
 def _since(client: Client, last_days: int | None) -> date:
     if last_days is None:
         return FROM_THE_START
-    newest: date = client.query(
-        "SELECT max(business_date) FROM footfall.sensor_minutes_log WHERE business_date <= today() + 1"
-    ).result_rows[0][0]
+    newest: date = client.query(_NEWEST_DATE).result_rows[0][0]
     return max(newest - timedelta(days=last_days - 1), FROM_THE_START)
 
 
@@ -167,9 +167,8 @@ def heard_on(client: Client, day: StoreDate) -> Heard:
 
 def heard_lately(client: Client, store_id: str, last_days: int = 7) -> list[Heard]:
     """The same of the store's newest dates."""
-    newest = "SELECT max(business_date) FROM footfall.sensor_minutes_log WHERE store_id = {store:String}"
-    since = f"business_date > ({newest} AND business_date <= today() + 1) - {{days:UInt8}}"
-    return list(_heard(client, store_id, since, {"days": last_days}).values())
+    newest = f"{_NEWEST_DATE} AND store_id = {{store:String}}"
+    return list(_heard(client, store_id, f"business_date > ({newest}) - {{days:UInt8}}", {"days": last_days}).values())
 
 
 def heard_between(client: Client, store_id: str, from_s: float, to_s: float) -> dict[date, Heard]:

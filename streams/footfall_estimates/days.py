@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from footfall_estimates.evaluation import TAIL
 from footfall_estimates.minutes import Heard, hearing
 from footfall_estimates.occupancy import Filtered, Occupancy
 
 _PATHS = 200
-_TAIL = 0.025
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def day_total(heard: Heard, filtered: Filtered, occupancy: Occupancy) -> DayTota
     people = occupancy.history[listened] @ occupancy.levels
     hours = float(people.sum()) / 60
     drawn = filtered.paths(_PATHS)[:, listened].sum(axis=1) / 60
-    lo, hi = (float(np.quantile(drawn, share)) for share in (_TAIL, 1 - _TAIL))
+    lo, hi = (float(np.quantile(drawn, share)) for share in (TAIL, 1 - TAIL))
     return DayTotal(
         visitor_h=hours,
         visitor_h_lo=min(lo, hours),

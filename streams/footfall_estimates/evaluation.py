@@ -13,7 +13,8 @@ from footfall_estimates.occupancy import Occupancy
 
 Floats = NDArray[np.float64]
 
-_TAIL = 0.025
+TAIL = 0.025
+"""What an interval leaves out at each end."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def in_windows(heard: Heard, occupancy: Occupancy, length_min: int) -> Windows:
     history, live = (_means(shares, places, len(numbers))[kept] for shares in (occupancy.history, occupancy.live))
     below = history.cumsum(axis=1)
     top = len(occupancy.levels) - 1
-    lo = occupancy.levels[np.minimum((below < _TAIL).sum(axis=1), top)]
-    hi = occupancy.levels[np.minimum((below < 1 - _TAIL).sum(axis=1), top)]
+    lo = occupancy.levels[np.minimum((below < TAIL).sum(axis=1), top)]
+    hi = occupancy.levels[np.minimum((below < 1 - TAIL).sum(axis=1), top)]
     people = history @ occupancy.levels
     return Windows(numbers[kept], people, live @ occupancy.levels, np.minimum(lo, people), np.maximum(hi, people))
 

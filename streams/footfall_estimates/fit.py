@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +90,7 @@ def fit(store_id: str, days: Sequence[Labelled]) -> Calibration:
         "move_people": move_people,
         "usual_people": round(person_minutes / minutes, 3),
         "fitted_people": round(max(float(day.people.max(initial=0)) for day in known), 3),
-        "fitted_sensors": float(_together(known)),
+        "fitted_sensors": float(max(1, _together(day.listened for day in known))),
         "hearing": round(_hearing([day.heard for day in days]), 3),
     }
     fitted_on = {"days": [day.name for day in days], "minutes": minutes, "person_minutes": round(person_minutes)}
@@ -110,7 +110,7 @@ def borrow(store_id: str, calibration: Calibration, days: Sequence[Heard] = ()) 
             [f"a calibration of store {store_id!r} cannot be borrowed for itself: borrow another store's"]
         )
     spread = tuple(round(math.hypot(value, BORROWED_SPREAD), 4) for value in calibration.rate_spread)
-    sensors = max((math.ceil(day.listened.sum(axis=1).max(initial=0.0)) for day in days), default=0)
+    sensors = _together(day.listened for day in days)
     heard_by, here = calibration.hearing, _hearing(days)
     share = (here / sensors) / (heard_by / calibration.fitted_sensors) if sensors else 1.0
     rates = {f"any of {origin}": tuple(round(rate * share, 6) for rate in calibration.rates_of(""))}
@@ -142,9 +142,9 @@ def _refuse_silence(known: Sequence[_Known]) -> None:
     )
 
 
-def _together(known: Sequence[_Known]) -> int:
-    """The most sensors that listened at a time, 1 or more."""
-    return max(1, *(math.ceil(float(day.listened.sum(axis=1).max(initial=0.0))) for day in known))
+def _together(listened: Iterable[Floats]) -> int:
+    """The most sensors that listened at a time."""
+    return max((math.ceil(float(of_day.sum(axis=1).max(initial=0.0))) for of_day in listened), default=0)
 
 
 def _hearing(days: Sequence[Heard]) -> float:

@@ -21,6 +21,8 @@ Addresses do not tell how often a phone asks, and bursts tell of the chatty ones
 PASSING = "random_addresses_all"
 """Column of `Heard.passing`."""
 NEAR_RANDOM = COLUMNS.index(f"random_addresses_{NEAR}")
+_WHOLE = 0.99
+"""Share of a minute from which on a sensor listened to all of it."""
 CLASS_OF = tuple(CLASSES.index(column.split("_")[0]) for column in COLUMNS)
 
 
@@ -85,10 +87,6 @@ def hearing(parts: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> f
     # An address that several hear counts as often among the counted. Heard by one or by all: two unknowns, two sums.
     others = 2 * alike / max(counted, 1.0)
     return min(max(sensors / max(sensors - others, 1.0), 1.0), float(sensors))
-
-
-_WHOLE = 0.99
-"""Share of a minute from which on a sensor listened to all of it."""
 
 
 def minute_of(start: datetime) -> int:

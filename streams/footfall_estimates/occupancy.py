@@ -107,12 +107,12 @@ class Filtered:
             self._forward[minute] = state
         self._last = state
 
-    def occupancy(self, look_ahead_min: int = LOOK_AHEAD_MIN) -> Occupancy:
+    def occupancy(self) -> Occupancy:
         """What is published of each minute."""
         model, minutes = self.model, len(self._forward)
         history = np.zeros((minutes, len(model.levels)))
-        for begin in range(0, minutes, look_ahead_min):
-            history[begin : begin + look_ahead_min] = self._looking_back(begin, look_ahead_min)
+        for begin in range(0, minutes, LOOK_AHEAD_MIN):
+            history[begin : begin + LOOK_AHEAD_MIN] = self._looking_back(begin)
         apart = float(self._last.sum(axis=1) @ _DEVIATIONS)
         return Occupancy(model.levels, self._forward.sum(axis=1) @ model.alike, history @ model.alike, apart)
 
@@ -138,12 +138,13 @@ class Filtered:
         days: Floats = self.model.levels[found].T * (alike / alike.mean())[:, None]
         return days
 
-    def _looking_back(self, begin: int, length: int) -> Floats:
-        """History of `length` minutes from `begin`, as it is known after as many more; shape (minutes, levels)."""
+    def _looking_back(self, begin: int) -> Floats:
+        """History of LOOK_AHEAD_MIN minutes from `begin`, as known after as many more; shape (minutes, levels)."""
         found = []
+        end = begin + LOOK_AHEAD_MIN
         later = np.ones_like(self.model.prior)
-        for minute in range(min(begin + 2 * length, len(self._forward)) - 1, begin - 1, -1):
-            if minute < begin + length:
+        for minute in range(min(end + LOOK_AHEAD_MIN, len(self._forward)) - 1, begin - 1, -1):
+            if minute < end:
                 found.append(_shares((self._forward[minute] * later).sum(axis=0)))
             later = (later * self._likelihood[minute]) @ self.model.moves.T
             later /= later.max()

@@ -8,10 +8,9 @@ come from the captures by way of the collector, visits from the simulator's trut
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
 from io import StringIO
@@ -31,6 +30,7 @@ from footfall_events.stores import load_chain
 from footfall_sinks.clickhouse import ClickHouseStore, open_client
 from footfall_sinks.migrate import apply_schema
 
+from tests.store.server import clickhouse
 from tests.store.world import Row, World
 
 FITTED_DAYS = 3
@@ -56,30 +56,15 @@ class StoreDay:
         return self.people / self.really - 1
 
 
-@contextmanager
-def clickhouse(directory: Path) -> Iterator[str]:
-    """The URL of an empty ClickHouse with every table and view."""
-    command = [sys.executable, "-m", "footfall_cli.embedded_clickhouse", "--data", str(directory), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            url = f"http://127.0.0.1:{child.stdout.readline().split()[1]}"
-            with closing(open_client(url)) as client:
-                apply_schema(client, None)
-            yield url
-        finally:
-            child.terminate()
-
-
 def store_days(seed: int, stores: int = 3, days: int = DAYS, visitors: int = 300) -> list[StoreDay]:
     """Every store and date that was not fitted."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(TemporaryDirectory()))
         chain = simulate(place / "chain", stores=stores, days=days, seed=seed, visitors_per_day=visitors)
         url = stack.enter_context(clickhouse(place / "clickhouse"))
-        world = World(
-            stack.enter_context(closing(open_client(url))), stack.enter_context(closing(ClickHouseStore(url)))
-        )
+        client = stack.enter_context(closing(open_client(url)))
+        apply_schema(client, None)
+        world = World(client, stack.enter_context(closing(ClickHouseStore(url))))
         _fill(world, chain)
         return _judged(world, chain, place, url)
 
@@ -132,7 +117,10 @@ def _truth(chain: SimulatedChain, place: Path, store_id: str, day: date) -> Path
     people = chain.table("people")
     of_day = people.filter((pc.field("store_id") == store_id) & (pc.field("business_date") == day))
     rows = [row for row in of_day.to_pylist() if row["kind"] in COUNTED]
-    spans = {kind: [(_s(r["entered_at"]), _s(r["left_at"])) for r in rows if r["kind"] == kind] for kind in COUNTED}
+    spans = {
+        kind: [(r["entered_at"].timestamp(), r["left_at"].timestamp()) for r in rows if r["kind"] == kind]
+        for kind in COUNTED
+    }
     first = min(begin for of_kind in spans.values() for begin, _ in of_kind) // 60 * 60 - 3600
     last = max(end for of_kind in spans.values() for _, end in of_kind) + 3600
     lines = ["from_epoch_utc,to_epoch_utc,occupancy,staff"]
@@ -142,10 +130,6 @@ def _truth(chain: SimulatedChain, place: Path, store_id: str, day: date) -> Path
     path = place / f"{store_id}-{day}.csv"
     path.write_text("\n".join(lines))
     return path
-
-
-def _s(instant: object) -> float:
-    return instant.timestamp()  # type: ignore[attr-defined,no-any-return]
 
 
 def told(days: Sequence[StoreDay]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -12,26 +10,17 @@ from clickhouse_connect.driver.client import Client
 from footfall_sinks.clickhouse import DATABASE, ClickHouseStore, open_client
 from footfall_sinks.migrate import apply_schema
 
+from tests.store.server import clickhouse
 from tests.store.world import World
 
 
 @pytest.fixture(scope="session")
 def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty store with the database made; it ends with the tests."""
-    data = tmp_path_factory.mktemp("clickhouse")
-    command = [sys.executable, "-m", "footfall_cli.embedded_clickhouse", "--data", str(data), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            word, port = child.stdout.readline().split()
-            assert word == "ready"
-            url = f"http://127.0.0.1:{port}"
-            with closing(open_client(url)) as client:
-                client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-            yield url
-        finally:
-            child.terminate()
-            assert child.wait(30) == 0
+    with clickhouse(tmp_path_factory.mktemp("clickhouse")) as url:
+        with closing(open_client(url)) as client:
+            client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        yield url
 
 
 @pytest.fixture
