@@ -88,6 +88,11 @@ def _store(random: Random, name: str, *, wide: bool) -> tuple[Row, int]:
     return store, int(edge.timestamp()) * 1000 - before_ms
 
 
+def _heard_by(clock_ms: int, at_ms: int) -> int:
+    """That time, or the nearest that a batch of this clock may hold: one with a row ahead of it is dead-lettered."""
+    return max(0, min(at_ms, clock_ms + ROW_LEAD_MS))
+
+
 @dataclass
 class _Sensor:
     """One sensor of a store; while it is dark its batches wait in `spool`, first in, first out."""
@@ -202,7 +207,7 @@ class Adversary:
             *self._edges_of_horizon(story.reference),
             *self._edges_of_gap(story, device, span_ms),
         ]
-        at_ms = max(0, min(self._random.choice(edges), clock_ms + ROW_LEAD_MS))
+        at_ms = _heard_by(clock_ms, self._random.choice(edges))
         rule = settings_at(story.store, at_ms)["rule"]
         levels = [rule["enter_dbm"], rule["stay_dbm"], rule["passer_by_dbm"]]
         rssi = self._random.choice([-40, None, *levels, *(level - 1 for level in levels)])
@@ -220,7 +225,8 @@ class Adversary:
         else:
             at_ms = clock_ms - self._random.choice([0, 0, 1, gap_ms // 4])
             rssi = self._random.choice([rule["passer_by_dbm"]] * 4 + [rule["stay_dbm"]])
-        return Sighting(sensor, device, max(0, at_ms), self._random.choice([0, 0, 1000]), rssi)
+        at_ms = _heard_by(clock_ms, at_ms)
+        return Sighting(sensor, device, at_ms, self._random.choice([0, 0, 1000]), rssi)
 
     def _edges_of_time(self, story: _Story, clock_ms: int) -> list[int]:
         minute_ms = clock_ms // MINUTE_MS * MINUTE_MS

@@ -5,7 +5,7 @@ Each promise stands as a function of a seed in properties.py and edges.py, where
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.property import edges, properties
@@ -48,6 +48,7 @@ def test_the_tables_equal_the_oracles(seed: int) -> None:
 
 @given(seeds)
 @many_worlds
+@example(48097)  # what one sensor hears early, another with a slower clock links to
 def test_after_every_chunk_the_tables_are_those_of_a_recomputation_from_scratch(seed: int) -> None:
     properties.after_every_chunk(seed)
 
