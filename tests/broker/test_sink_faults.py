@@ -51,6 +51,12 @@ def impatient(kafka: EmbeddedKafka, database: Database) -> SinkSettings:
     )
 
 
+def stored_twice(database: Database) -> int:
+    """Tables that hold one version of a row more than once."""
+    counts = [f"SELECT count() > uniqExact(tuple(*)) AS twice FROM footfall.{table}" for table in TABLES]
+    return sum(row["twice"] for sql in counts for row in database.rows(sql))
+
+
 def test_no_way_of_failing_costs_a_row_or_doubles_one(
     tmp_path: Path, kafka: EmbeddedKafka, database: Database, world: World
 ) -> None:
@@ -113,21 +119,19 @@ def test_without_a_token_window_versions_alone_keep_the_rows_right(
     with database.client() as client:
         for table in TABLES:
             client.command(f"ALTER TABLE footfall.{table} MODIFY SETTING non_replicated_deduplication_window = 0")
+            client.command(f"SYSTEM STOP MERGES footfall.{table}")  # until the restart: what is stored twice is seen
     with faulty(database.port) as proxy:
         sink = SinkProcess("sink", tmp_path, kafka.bootstrap, proxy.url)
         with ended(sink):
             proxy.fail(Fault.LOST_REPLY)
             world.send()
-            wait_until(lambda: proxy.suffered[Fault.LOST_REPLY] > 2, "replies are lost")
+            wait_until(lambda: stored_twice(database), "a row is stored twice")
             database.child.kill()
             world.send()
             wait_until(lambda: "store does not answer" in sink.log.read_text(), "the sink notices")
             database.start()
             proxy.fail(Fault.NONE)
             wait_until(world.drained, "the rows are stored")
-        assert database.rows("SELECT count() AS n FROM footfall.sensor_minutes_log")[0]["n"] > len(
-            world.expected()["sensor_minutes_log"]
-        ), "no row came twice: the window was not off"
         assert world.differences() == []
 
 
