@@ -43,4 +43,5 @@ SELECT
 FROM hours AS h
 LEFT JOIN usual AS u ON u.store_id = h.store_id AND u.sensor_id = h.sensor_id AND u.hour_start = h.hour_start
 GROUP BY store_id, hour_start
+SETTINGS join_use_nulls = 0
 COMMENT 'Traffic Index: how busy a store is, 100 = as usual at this hour of the week. No number of people';
