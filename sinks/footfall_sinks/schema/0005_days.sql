@@ -189,6 +189,7 @@ LEFT JOIN
     FROM footfall.store_calibrations
     GROUP BY store_id, calibration_id
 ) AS c ON c.store_id = f.store_id AND c.calibration_id = f.calibration_id
+SETTINGS join_use_nulls = 1
 COMMENT 'Estimated people who came, by store and date';
 
 -- A day is final once its store has published a minute of a later date, for then its watermark has left the day, and
