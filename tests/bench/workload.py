@@ -118,7 +118,10 @@ class Workload:
         for clock_ms, store, begin, end in sorted(cuts):
             name = self.store_id(store)
             seq = (begin - int(begins[store])) // rows_a_batch
-            header = BatchHeader(name, "door", "boot-1", seq, clock_ms, 1, "bench", final=end == int(ends[store]))
+            final = end == int(ends[store])
+            # The collector ends when its last burst is over.
+            clock_ms += 10_000 if final else 0
+            header = BatchHeader(name, "door", "boot-1", seq, clock_ms, 1, "bench", final=final)
             yield name.encode(), encode_sightings(header, columns.slice(begin, end - begin))
 
     def json_messages(self) -> Iterator[tuple[bytes, bytes]]:

@@ -1,0 +1,224 @@
+"""Sightings a second of one stream worker, the whole job, against the limits and the engines beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from footfall_cli.children import Child, free_port
+from footfall_cli.drained import read_all
+from footfall_cli.main import footfall
+from footfall_events.rows import decode_rows
+from footfall_events.schemas import STORE_MINUTES as MINUTE_SCHEMA
+from footfall_events.schemas import VISITS as VISIT_SCHEMA
+from footfall_events.topics import CHECKPOINTS, SIGHTINGS, STORE_MINUTES, VISITS
+from footfall_streams.state import OFFSET_KEY, Progress
+from numpy.typing import NDArray
+
+from tests.bench.broker import OUTPUTS, broker, fill, renew
+from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
+from tests.bench.workload import SESSION, Workload
+
+CHUNK = 1000
+"""Messages a step at most, the worker's default and the loops'."""
+WORKER, DECODE, CONSUME = "Footfall, the whole job", "Faust, decode and sort only", "confluent-kafka, read only"
+_UNIT = "sightings/s"
+_WAIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One topic as it is fed: a workload, cut into batches of so many rows."""
+
+    workload: Workload
+    rows_a_batch: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.workload.stores:,} stores, {self.rows_a_batch:,} rows a batch"
+
+
+@dataclass
+class Cpu:
+    """Processor time of the worker, of all its threads, over its runs."""
+
+    seconds: float = 0.0
+    sightings: int = 0
+    shares: list[float] = field(default_factory=list)
+
+
+def run(quick: bool, say: Say) -> Report:
+    """All cases of the worker and its limits."""
+    size = 400_000 if quick else 4_000_000
+    repetitions = 2 if quick else 5
+    cases = [Case(_chain(500, size // (10 if rows == 20 else 1)), rows) for rows in (20, 200, 2000)]
+    cases += [Case(_chain(stores, size), 200) for stores in (10, 2000)]
+    figures: list[Figure] = []
+    for case in cases[:2] if quick else cases:
+        figures += measure(case, repetitions, say)
+    return Report("streams", _WORK, tuple(figures), tuple(_targets(figures)))
+
+
+def _chain(stores: int, sightings: int) -> Workload:
+    return Workload(stores=stores, devices=sightings // 20, sightings=sightings)
+
+
+_WORK = """
+Sightings a second of one `footfall stream` process that works off a backlog: visits, minutes, revisions, state, one
+transaction a step and partition, acknowledgements. The topic is filled before anybody starts; the rate is taken between
+the end of the first step and the last, so nobody's start-up counts. The limits are a Faust agent that only decodes the
+same batches and sorts their rows, and a bare consumer. The visits must equal the sessions worked out from sightings,
+and the minutes must hold every one of them.
+"""
+
+
+def _targets(figures: list[Figure]) -> list[Target]:
+    of = {(figure.case, figure.contender): figure.median for figure in figures}
+    name = "500 stores, 200 rows a batch"
+    targets = [
+        at_least(f"share of a Faust agent that decodes and sorts ({name})", 0.7, of[name, WORKER] / of[name, DECODE])
+    ]
+    ends = [of.get((f"{stores} stores, 200 rows a batch", WORKER)) for stores in ("10", "2,000")]
+    if all(ends):
+        few, many = ends
+        targets.append(at_least("rate at 2,000 stores as a share of that at 10", 0.75, (many or 0) / (few or 1)))
+    return targets
+
+
+def measure(case: Case, repetitions: int, say: Say) -> list[Figure]:
+    """Figures of the worker and of both limits on one topic."""
+    cpu = Cpu()
+    with broker() as (kafka, directory):
+        renew(kafka, [SIGHTINGS.name])
+        count = fill(kafka, SIGHTINGS.name, case.workload.batches(case.rows_a_batch))
+        say(f"{case.name}: {count:,} messages of {case.workload.sightings:,} sightings")
+        per_message = case.workload.sightings / count
+        contenders: dict[str, Callable[[], float]] = {
+            WORKER: lambda: per_message * worker(kafka, directory, case, count, cpu),
+            DECODE: lambda: per_message * loop("faust", kafka, count),
+            CONSUME: lambda: per_message * loop("consume", kafka, count),
+        }
+        measured = alternate(contenders, repetitions, say, _UNIT)
+    remarks = {WORKER: f"{cpu.seconds / cpu.sightings * 1e6:.2f} s of processor time a million, all threads"}
+    return [Figure(case.name, name, _UNIT, values, remarks.get(name, "")) for name, values in measured.items()]
+
+
+def loop(kind: str, kafka: str, count: int) -> float:
+    """Messages a second of one of the limits."""
+    command = [sys.executable, "-m", "tests.bench.loops", kind, kafka, str(count), str(CHUNK)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_WAIT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    # Faust shows a cursor of its own before whatever is printed.
+    told = json.loads(done.stdout[done.stdout.index("{") :])
+    return float((told["messages"] - told["first"]) / told["seconds"])
+
+
+def worker(kafka: str, directory: Path, case: Case, count: int, cpu: Cpu) -> float:
+    """Messages a second of a worker that starts from nothing; its visits are checked."""
+    renew(kafka, OUTPUTS)
+    config = directory / "chain.toml"
+    config.write_text(case.workload.toml, encoding="utf-8")
+    port = free_port()
+    options = ("--config", config, "--bootstrap", kafka, "--metrics-port", str(port))
+    child = Child("stream", footfall("stream", *options), directory / "stream.log", os.environ)  # noqa: TID251
+    child.start()
+    try:
+        _until_done(child, port, case.workload.sightings)
+        cpu.seconds += _cpu_s(child)
+        cpu.sightings += case.workload.sightings
+    finally:
+        child.stop()
+    steps = progress(kafka)
+    assert steps[-1][1] == count, f"{steps[-1][1]} of {count} messages are in checkpoints"
+    check_visits(kafka, case.workload)
+    (began, first), (ended, last) = steps[0], steps[-1]
+    return (last - first) / (ended - began)
+
+
+def _until_done(child: Child, port: int, sightings: int) -> None:
+    """Ask seldom: the answer comes from the worker's own process."""
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        assert child.exit_code() is None, child.tail()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+                lines = reply.read().decode().splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            if line.startswith("footfall_streams_sightings_total") and float(line.split()[1]) >= sightings:
+                return
+        time.sleep(0.5)
+    raise TimeoutError(f"the worker is not done after {_WAIT_S} s:\n{child.tail()}")
+
+
+def _cpu_s(child: Child) -> float:
+    assert child.process is not None
+    fields = Path(f"/proc/{child.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def progress(kafka: str) -> list[tuple[float, int]]:
+    """Seconds and messages passed at the end of each step: every checkpoint says when it was written."""
+    marks = [record for record in read_all(kafka, CHECKPOINTS.name) if record.key == OFFSET_KEY and record.value]
+    # A step writes its partitions within milliseconds of each other, at other times than the next.
+    marks.sort(key=lambda record: record.at_ms)
+    reached: dict[int, int] = {}
+    steps = []
+    for mark in marks:
+        reached[mark.partition] = Progress.from_bytes(mark.value or b"").next_offset
+        steps.append((mark.at_ms / 1000, sum(reached.values())))
+    return steps
+
+
+def check_visits(kafka: str, workload: Workload) -> None:
+    """The visits that stand are the sessions of the sightings, and the minutes, all final, hold each of them once."""
+    visits = _newest(
+        [decode_rows(record.value or b"", VISIT_SCHEMA) for record in read_all(kafka, VISITS.name)], "visit_id"
+    )
+    found = np.zeros(len(visits), SESSION)
+    found["store"] = _store_numbers(visits)
+    found["device"] = visits.column("device_id").to_numpy()
+    found["first"] = visits.column("first_seen_at").cast(pa.int64()).to_numpy()
+    found["last"] = visits.column("last_seen_at").cast(pa.int64()).to_numpy()
+    found["sightings"] = visits.column("sightings").to_numpy()
+    assert np.array_equal(np.sort(found), workload.sessions), "visits differ from the sessions of the sightings"
+    rows = [decode_rows(record.value or b"", MINUTE_SCHEMA) for record in read_all(kafka, STORE_MINUTES.name)]
+    minutes = _newest(rows, "minute")
+    counted = np.bincount(_store_numbers(minutes), _int(minutes, "entries") + _int(minutes, "passers_by"))
+    assert np.array_equal(counted, np.bincount(workload.sessions["store"])), "minutes miss visits"
+    assert minutes.column("is_final").to_numpy().all(), "a minute is not final though its store's last batch was"
+
+
+def _newest(batches: list[pa.RecordBatch], key: str) -> pa.Table:
+    """The newest row of each store and key, those withdrawn left out."""
+    table = pa.Table.from_batches([batch.replace_schema_metadata(None) for batch in batches])
+    order = table.sort_by([("store_id", "ascending"), (key, "ascending"), ("version", "ascending")])
+    keys = order.column(key).cast(pa.int64(), safe=False).to_numpy()
+    last = np.append((keys[1:] != keys[:-1]) | np.diff(_store_numbers(order)).astype(bool), True)
+    if "deleted" in order.column_names:
+        last &= order.column("deleted").to_numpy() == 0
+    return order.filter(pa.array(last))
+
+
+def _store_numbers(table: pa.Table) -> NDArray[np.int64]:
+    encoded = table.column("store_id").combine_chunks().dictionary_encode()
+    numbers = np.array([int(name.rpartition("-")[2]) for name in encoded.dictionary.to_pylist()], np.int64)
+    stores: NDArray[np.int64] = numbers[encoded.indices.to_numpy()]
+    return stores
+
+
+def _int(table: pa.Table, column: str) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = table.column(column).to_numpy().astype(np.int64)
+    return values
