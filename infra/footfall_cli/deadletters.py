@@ -18,7 +18,7 @@ from footfall_events.sighting_batches import decode_sightings
 from footfall_events.stores import ChainConfig
 from footfall_events.topics import SIGHTINGS
 from footfall_sinks.batch import TARGETS, read_item
-from footfall_streams.events import Message, read_batch
+from footfall_streams.events import Message, read_batches
 
 TOPICS = (SIGHTINGS.name, *TARGETS)
 """Topics whose messages can become dead letters."""
@@ -207,7 +207,9 @@ def _refuse(letter: Letter, value: bytes, bench: Bench) -> None:
         ids = sorted(bench.chain.stores)
         configs = [bench.chain.stores[store_id] for store_id in ids]
         numbers = {store_id: number for number, store_id in enumerate(ids)}
-        read_batch(Message(0, 0, letter.key, value, bench.broker_ms), numbers, configs)
+        message = Message(0, 0, letter.key, value, bench.broker_ms)
+        for _, reason in read_batches([message], numbers, configs, [message.partition] * len(ids)).poison:
+            raise PoisonEvent(reason)
     elif letter.reason == "clock_ahead" and header.sensor_clock_ms > bench.broker_ms:
         raise PoisonEvent("clock_ahead")
 

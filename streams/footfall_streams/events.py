@@ -1,18 +1,20 @@
-"""One message of `sightings.v1` as the fold sees it: decoded and judged, or poison with its reason."""
+"""Messages of `sightings.v1` as the fold sees them: decoded and judged, or poison with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from footfall_events.errors import PoisonEvent
-from footfall_events.schemas import AddressClass
+from footfall_events.schemas import SIGHTINGS, AddressClass
 from footfall_events.sighting_batches import BatchHeader, decode_sightings
 from footfall_events.stores import StoreConfig
 from numpy.typing import NDArray
 
+from footfall_streams.columns import Columns
 from footfall_streams.watermark import ROW_LEAD_MS
 
 _MAX_SPAN_MS = 10_000
@@ -38,17 +40,73 @@ class Message:
 
 @dataclass(frozen=True)
 class Batch:
-    """A decoded message: its store's number, its header and its columns."""
+    """A decoded message: its store's number, its header and its rows."""
 
     message: Message
     store: int
     header: BatchHeader
     rows: pa.RecordBatch
-    observed_ms: NDArray[np.int64]
 
 
-def read_batch(message: Message, stores: Mapping[str, int], configs: list[StoreConfig]) -> Batch:
-    """Decode and judge one message; raises PoisonEvent with the reason to dead-letter it whole."""
+@dataclass(frozen=True)
+class Chunk:
+    """The batches of some messages, in order, and those messages that are none, each with its reason.
+
+    `rows` are the sightings of all batches, one batch behind the other: `device`, `first` and `last` in ms, `rssi` in
+    dBm (INAUDIBLE where no frame told), `class`. Of batch i they are `lengths[i]`, and start between `earliest[i]` and
+    `latest[i]`; of an empty one both are its clock.
+    """
+
+    batches: list[Batch]
+    poison: list[tuple[Message, str]]
+    rows: Columns
+    lengths: NDArray[np.int64]
+    earliest: NDArray[np.int64]
+    latest: NDArray[np.int64]
+
+
+INAUDIBLE = np.iinfo(np.int8).min
+
+
+def read_batches(
+    messages: Sequence[Message], stores: Mapping[str, int], configs: Sequence[StoreConfig], partitions: Sequence[int]
+) -> Chunk:
+    """Decode and judge messages; `stores` numbers the stores, the others are by that number."""
+    batches: list[Batch] = []
+    poison: list[tuple[Message, str]] = []
+    for message in messages:
+        try:
+            batch = _read_batch(message, stores, configs)
+            if partitions[batch.store] != message.partition:
+                raise PoisonEvent("wrong_partition")
+            batches.append(batch)
+        except PoisonEvent as error:
+            poison.append((message, error.reason))
+    rows, spans = _rows_of(batches)
+    lengths = np.array([batch.rows.num_rows for batch in batches], np.int64)
+    clocks = np.array([batch.header.sensor_clock_ms for batch in batches], np.int64)
+    earliest = _of_each(np.minimum, rows["first"], lengths, clocks)
+    latest = _of_each(np.maximum, rows["first"], lengths, clocks)
+    stable = (rows["class"] == AddressClass.GLOBAL) | (rows["class"] == AddressClass.ASSOCIATED)
+    # Of several faults of one batch the last is told.
+    faults = (
+        (PoisonEvent("span_too_long"), _of_each(np.maximum, spans, lengths, 0) > _MAX_SPAN_MS),
+        (PoisonEvent("unstable_address"), _of_each(np.logical_or, ~stable, lengths, False)),
+        (PoisonEvent("rows_ahead_of_clock"), (earliest < _EARLIEST_MS) | (latest > clocks + ROW_LEAD_MS)),
+    )
+    reasons = {place: fault.reason for fault, wrong in faults for place in np.flatnonzero(wrong).tolist()}
+    if not reasons:
+        return Chunk(batches, poison, rows, lengths, earliest, latest)
+    poison += [(batches[place].message, reason) for place, reason in reasons.items()]
+    poison.sort(key=lambda letter: (letter[0].partition, letter[0].offset))
+    sound = np.ones(len(batches), bool)
+    sound[list(reasons)] = False
+    kept = [batch for batch, is_sound in zip(batches, sound.tolist(), strict=True) if is_sound]
+    return Chunk(kept, poison, rows[np.repeat(sound, lengths)], lengths[sound], earliest[sound], latest[sound])
+
+
+def _read_batch(message: Message, stores: Mapping[str, int], configs: Sequence[StoreConfig]) -> Batch:
+    """One message, judged by all but its rows; raises PoisonEvent with the reason to dead-letter it whole."""
     if message.quarantined:
         raise PoisonEvent("quarantined")
     header, rows = decode_sightings(message.value)
@@ -63,13 +121,34 @@ def read_batch(message: Message, stores: Mapping[str, int], configs: list[StoreC
         raise PoisonEvent("clock_not_set")
     if header.sensor_clock_ms > message.appended_ms + configs[store].max_clock_lead_s * 1000:
         raise PoisonEvent("clock_ahead")
-    observed = rows.column("observed_at").cast(pa.int64()).to_numpy()
-    classes = rows.column("address_class").to_numpy()
-    if len(observed):
-        if observed.min() < _EARLIEST_MS or observed.max() > header.sensor_clock_ms + ROW_LEAD_MS:
-            raise PoisonEvent("rows_ahead_of_clock")
-        if not np.isin(classes, (AddressClass.GLOBAL, AddressClass.ASSOCIATED)).all():
-            raise PoisonEvent("unstable_address")
-        if rows.column("span_ms").to_numpy().max() > _MAX_SPAN_MS:
-            raise PoisonEvent("span_too_long")
-    return Batch(message, store, header, rows, observed)
+    return Batch(message, store, header, rows)
+
+
+def _rows_of(batches: Sequence[Batch]) -> tuple[Columns, NDArray[np.uint16]]:
+    """The columns of Chunk, and the spans in ms."""
+    schema = SIGHTINGS.remove_metadata()
+    table = pa.Table.from_batches([batch.rows.replace_schema_metadata(None) for batch in batches], schema)
+    first = table.column("observed_at").to_numpy().astype("datetime64[ms]", copy=False).view(np.int64)
+    span = table.column("span_ms").to_numpy()
+    rssi = table.column("rssi_dbm").fill_null(INAUDIBLE).to_numpy()
+    columns = {
+        "device": table.column("device_id").to_numpy(),
+        "first": first,
+        "last": first + span,
+        "rssi": rssi,
+        "class": table.column("address_class").to_numpy(),
+    }
+    return Columns(columns), span
+
+
+def _of_each(
+    reduce: np.ufunc, values: NDArray[Any], lengths: NDArray[np.int64], empty: NDArray[Any] | int
+) -> NDArray[Any]:
+    """A reduction over each of consecutive pieces of a column; `empty` where a piece has no rows."""
+    found = np.empty(len(lengths), values.dtype)
+    found[:] = empty
+    pieces = np.flatnonzero(lengths)
+    if len(pieces):
+        begins = np.cumsum(lengths) - lengths
+        found[pieces] = reduce.reduceat(values, begins[pieces])
+    return found

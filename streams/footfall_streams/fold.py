@@ -13,18 +13,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from footfall_events.errors import ConfigError, PoisonEvent
+from footfall_events.errors import ConfigError
 from footfall_events.rows import encode_rows
 from footfall_events.sighting_batches import encode_sightings
 from footfall_events.stores import MAX_SENSORS, ChainConfig
 from footfall_events.topics import STORE_MINUTES, VISITS
 from numpy.typing import NDArray
 
-from footfall_streams.events import Batch, Message, read_batch
+from footfall_streams.columns import Columns
+from footfall_streams.events import Batch, Chunk, Message, read_batches
 from footfall_streams.minutes import (
     MINUTE,
     Deltas,
-    MinuteArray,
+    MinuteRows,
     Minutes,
     add_fold,
     add_points,
@@ -34,11 +35,11 @@ from footfall_streams.minutes import (
     stores_of,
 )
 from footfall_streams.outputs import minute_rows, visit_rows
-from footfall_streams.presences import PRESENCE, PresenceArray, Presences, identity_hash, single_sightings
-from footfall_streams.segments import last_of_each, places_of_each
+from footfall_streams.presences import PRESENCE, PresenceRows, Presences, identity_hash, single_sightings
+from footfall_streams.segments import distinct, last_of_each, stretches
 from footfall_streams.state import HOUR_MS, State, changed_hours, hours_of, read_json, read_rows, write_json
 from footfall_streams.step import Output, Step
-from footfall_streams.store_days import StoreDays
+from footfall_streams.store_days import StoreDayRows, StoreDays
 from footfall_streams.watermark import StoreClock
 
 DAY_MS = 86_400_000
@@ -49,9 +50,10 @@ _ROWS_A_MESSAGE = 2000  # keeps a message of visits near 200 kB
 
 @dataclass(frozen=True)
 class _Taken:
-    """A batch that is new, with its place in the chunk: the round it is folded in, the watermark around it."""
+    """A batch that is new: its place in the chunk, the round it is folded in, the watermark around it."""
 
     batch: Batch
+    place: int
     round: int
     before_ms: int
     after_ms: int
@@ -63,8 +65,8 @@ class _Taken:
 class _Revised:
     """Rows to send downstream, collected over the rounds of a chunk."""
 
-    visits: list[tuple[PresenceArray, NDArray[np.int64], NDArray[np.uint8]]] = field(default_factory=list)
-    minutes: list[tuple[MinuteArray, NDArray[np.int64]]] = field(default_factory=list)
+    visits: list[tuple[PresenceRows, NDArray[np.int64], NDArray[np.uint8]]] = field(default_factory=list)
+    minutes: list[tuple[MinuteRows, NDArray[np.int64]]] = field(default_factory=list)
     presence_hours: list[NDArray[np.int64]] = field(default_factory=list)
     minute_hours: list[NDArray[np.int64]] = field(default_factory=list)
 
@@ -77,9 +79,10 @@ class StoreJob:
 
     def __init__(self, chain: ChainConfig, partition_of: Callable[[bytes], int]) -> None:
         self._ids = sorted(chain.stores)
+        self._keys = [store_id.encode() for store_id in self._ids]
         self._numbers = {store_id: number for number, store_id in enumerate(self._ids)}
         self._configs = [chain.stores[store_id] for store_id in self._ids]
-        self._partition = np.array([partition_of(store_id.encode()) for store_id in self._ids], np.int64)
+        self._partitions = [partition_of(store_id.encode()) for store_id in self._ids]
         self._clocks: dict[int, StoreClock] = {}
         self._watermark = np.zeros(len(self._ids), np.int64)
         self._log_epoch = np.zeros(len(self._ids), np.int64)
@@ -103,7 +106,7 @@ class StoreJob:
 
     def restore(self, partition: int, log_epoch: int, state: State) -> None:
         """Take over a partition's state as its last committed step left it."""
-        self._log_epoch[self._partition == partition] = log_epoch
+        self._log_epoch[np.array(self._partitions) == partition] = log_epoch
         presences, minutes = [np.empty(0, PRESENCE)], [np.empty(0, MINUTE)]
         for key, value in state.items():
             kind, _, rest = key.decode().partition("/")
@@ -118,51 +121,45 @@ class StoreJob:
             elif kind == "presences":
                 rows = read_rows(value, kind, PRESENCE)
                 rows["store"] = store
-                rows["key"] = identity_hash(rows)
+                rows["key"] = identity_hash(Columns.from_records(rows))
                 presences.append(rows)
             else:
                 rows = read_rows(value, kind, MINUTE)
                 rows["key"] = (store << 32) | (rows["key"] & 0xFFFFFFFF)
                 minutes.append(rows)
-        self.presences.add(np.concatenate(presences))
-        self.minutes.add(np.concatenate(minutes))
+        self.presences.add(Columns.from_records(np.concatenate(presences)))
+        self.minutes.add(Columns.from_records(np.concatenate(minutes)))
 
     # -- the step --------------------------------------------------------------------------------------
 
     def take(self, messages: Sequence[Message]) -> Step:
         """Fold the messages in, in the order given (ascending offsets within each partition)."""
         step, revised = Step(), _Revised()
-        taken = self._schedule(self._decode(messages, step), step)
+        chunk = read_batches(messages, self._numbers, self._configs, self._partitions)
+        for message, reason in chunk.poison:
+            step.dead_letter(message, message.value, reason)
+        taken = self._schedule(chunk.batches, step)
         if not taken:
             return step
-        sightings, round_of = self._sightings(taken, step)
-        for number in range(max(piece.round for piece in taken) + 1):
+        sightings, round_of = self._sightings(taken, chunk, step)
+        rounds = max(piece.round for piece in taken) + 1
+        for number in range(rounds):
             pieces = [piece for piece in taken if piece.round == number]
-            self._round(pieces, sightings[round_of == number], revised)
+            self._round(pieces, sightings[round_of == number] if rounds > 1 else sightings, revised)
         self._forget(taken, revised)
         self._write_visits(revised, step)
         self._write_minutes(revised, step)
         self._write_state(taken, revised, step)
         return step
 
-    def _decode(self, messages: Iterable[Message], step: Step) -> list[Batch]:
-        batches = []
-        for message in messages:
-            try:
-                batch = read_batch(message, self._numbers, self._configs)
-                if self._partition[batch.store] != message.partition:
-                    raise PoisonEvent("wrong_partition")
-                batches.append(batch)
-            except PoisonEvent as poison:
-                step.dead_letter(message, message.value, poison.reason)
-        return batches
-
     def _schedule(self, batches: list[Batch], step: Step) -> list[_Taken]:
         """Run the clocks over the batches one by one: which are new, and in which round each is folded."""
         rounds: dict[int, int] = defaultdict(int)
         taken = []
-        for batch in batches:
-            clock = self._clocks.setdefault(batch.store, StoreClock(self._configs[batch.store]))
+        for place, batch in enumerate(batches):
+            clock = self._clocks.get(batch.store)
+            if clock is None:
+                clock = self._clocks[batch.store] = StoreClock(self._configs[batch.store])
             before, horizon = clock.watermark_ms, clock.horizon_ms
             beyond = clock.is_beyond(batch.header)
             if not beyond and not clock.take(batch.header):
@@ -170,7 +167,7 @@ class StoreJob:
                 continue
             # Nothing may come after a final batch that would move the watermark into another minute.
             publishes = not beyond and (clock.minute_is_due or batch.header.final)
-            piece = _Taken(batch, rounds[batch.store], before, clock.watermark_ms, horizon, publishes)
+            piece = _Taken(batch, place, rounds[batch.store], before, clock.watermark_ms, horizon, publishes)
             taken.append(piece)
             if publishes:
                 clock.published_ms = clock.watermark_ms
@@ -178,47 +175,65 @@ class StoreJob:
         step.counts["batches"] += len(taken)
         return taken
 
-    def _sightings(self, taken: list[_Taken], step: Step) -> tuple[PresenceArray, NDArray[np.int64]]:
+    def _sightings(self, taken: list[_Taken], chunk: Chunk, step: Step) -> tuple[PresenceRows, NDArray[np.int64]]:
         """Every sighting that can belong to a presence, as rows of one sighting each, and its round."""
-        lengths = [len(piece.batch.observed_ms) for piece in taken]
-        table = pa.Table.from_batches([piece.batch.rows.replace_schema_metadata(None) for piece in taken])
+        heard, lengths = chunk.rows, chunk.lengths
+        places = np.array([piece.place for piece in taken])
+        if len(taken) < len(chunk.batches):
+            is_taken = np.zeros(len(chunk.batches), bool)
+            is_taken[places] = True
+            heard, lengths = heard[np.repeat(is_taken, lengths)], lengths[places]
+        stores = np.array([piece.batch.store for piece in taken], np.int32)
 
-        def spread(values: list[int]) -> NDArray[np.int64]:
-            return np.repeat(np.array(values, np.int64), lengths)
+        def spread(values: Iterable[int]) -> NDArray[np.int64]:
+            return np.repeat(np.fromiter(values, np.int64, len(taken)), lengths)
 
-        rows = np.zeros(sum(lengths), PRESENCE)
-        rows["first"] = np.concatenate([piece.batch.observed_ms for piece in taken])
-        rows["last"] = rows["first"] + table.column("span_ms").to_numpy().astype(np.int64)
-        rows["device"] = table.column("device_id").to_numpy()
-        rows["class"] = table.column("address_class").to_numpy()
-        rows["store"] = spread([piece.batch.store for piece in taken])
-        rows["epoch"] = spread([piece.batch.header.key_epoch for piece in taken])
-        rows["touched"] = spread([piece.batch.message.offset for piece in taken])
-        rssi = table.column("rssi_dbm").fill_null(np.iinfo(np.int8).min).to_numpy().astype(np.int16)
-        days = self._days.lookup(rows["store"], rows["first"])
-        too_late = rows["first"] < spread([piece.horizon_ms for piece in taken])
-        audible = rssi >= days["passer_by_dbm"]
-        step.counts["sightings"] += len(rows)
-        step.counts["late_sightings"] += int((rows["first"] < spread([p.before_ms for p in taken])).sum())
+        days = self._days_of(stores, chunk.earliest[places], chunk.latest[places], lengths, heard["first"])
+        too_late = heard["first"] < spread(piece.horizon_ms for piece in taken)
+        audible = heard["rssi"] >= days["passer_by_dbm"]
+        step.counts["sightings"] += len(heard)
+        step.counts["late_sightings"] += int((heard["first"] < spread(piece.before_ms for piece in taken)).sum())
         step.counts["dropped_sightings/beyond_horizon"] += int(too_late.sum())
         step.counts["dropped_sightings/too_weak"] += int((~audible & ~too_late).sum())
         self._bury_too_late(taken, lengths, too_late, step)
-        keep = audible & ~too_late
-        rounds = spread([piece.round for piece in taken])
-        return single_sightings(rows[keep], days[keep], rssi[keep]), rounds[keep]
+        keep = np.flatnonzero(audible & ~too_late)
+        piece_of = np.repeat(np.arange(len(taken)), lengths)[keep]
+        heard, days = heard[keep], days[keep]
+        rows = Columns.zeros(len(keep), PRESENCE)
+        for name in ("device", "first", "last", "class"):
+            rows[name] = heard[name]
+        rows["store"] = stores[piece_of]
+        rows["epoch"] = np.array([piece.batch.header.key_epoch for piece in taken], np.uint32)[piece_of]
+        rows["touched"] = np.array([piece.batch.message.offset for piece in taken], np.int64)[piece_of]
+        rounds = np.array([piece.round for piece in taken], np.int64)[piece_of]
+        return single_sightings(rows, days, heard["rssi"]), rounds
 
-    def _bury_too_late(self, taken: list[_Taken], lengths: list[int], too_late: NDArray[np.bool_], step: Step) -> None:
+    def _days_of(
+        self,
+        stores: NDArray[np.int32],
+        earliest: NDArray[np.int64],
+        latest: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        first: NDArray[np.int64],
+    ) -> StoreDayRows:
+        """The business day of every sighting; a batch that lies within one day is looked up as one."""
+        days = self._days.lookup(stores, earliest)
+        if np.array_equal(days.places, self._days.lookup(stores, latest).places):
+            return days[np.repeat(np.arange(len(stores)), lengths)]
+        return self._days.lookup(np.repeat(stores, lengths), first)
+
+    def _bury_too_late(
+        self, taken: list[_Taken], lengths: NDArray[np.int64], too_late: NDArray[np.bool_], step: Step
+    ) -> None:
         if not too_late.any():
             return
-        ends = np.cumsum(lengths)
-        for piece, end, length in zip(taken, ends.tolist(), lengths, strict=True):
-            mask = too_late[end - length : end]
+        for piece, mask in zip(taken, np.split(too_late, np.cumsum(lengths)[:-1]), strict=True):
             if mask.any():
                 rows = piece.batch.rows.filter(pa.array(mask))
                 value = encode_sightings(piece.batch.header, rows)
                 step.dead_letter(piece.batch.message, value, "beyond_horizon")
 
-    def _round(self, pieces: list[_Taken], sightings: PresenceArray, revised: _Revised) -> None:
+    def _round(self, pieces: list[_Taken], sightings: PresenceRows, revised: _Revised) -> None:
         """Fold one piece of every store's messages: merge, close, count, publish."""
         stores = np.array([piece.batch.store for piece in pieces], np.int64)
         for piece in pieces:
@@ -243,7 +258,7 @@ class StoreJob:
         for keys in changed:
             revised.minute_hours.append(hours_of(stores_of(keys), starts_ms(keys)))
 
-    def _closed_by(self, pieces: list[_Taken], stores: NDArray[np.int64], closed: PresenceArray) -> NDArray[np.int64]:
+    def _closed_by(self, pieces: list[_Taken], stores: NDArray[np.int64], closed: PresenceRows) -> NDArray[np.int64]:
         """Offset of the last message that each closed row depends on: its last sighting, or its closing."""
         order = np.argsort(stores, kind="stable")
         after = np.array([piece.after_ms for piece in pieces], np.int64)[order]
@@ -308,65 +323,59 @@ class StoreJob:
     def _versions(self, stores: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
         return ((self._log_epoch[stores] << _EPOCH_SHIFT) | offsets).astype(np.uint64)
 
-    def _emit(self, step: Step, topic: str, store: int, batch: pa.RecordBatch) -> None:
-        key = self._ids[store].encode()
-        for start in range(0, batch.num_rows, _ROWS_A_MESSAGE):
-            value = encode_rows(batch.slice(start, _ROWS_A_MESSAGE))
-            step.outputs[int(self._partition[store])].append(Output(topic, key, value))
+    def _emit(self, step: Step, topic: str, stores: NDArray[np.int64], batch: pa.RecordBatch) -> None:
+        """Send the rows of a batch, which are sorted by store, each store's in messages of its own."""
+        for store, begin, end in stretches(stores):
+            outputs, key = step.outputs[self._partitions[store]], self._keys[store]
+            for start in range(begin, end, _ROWS_A_MESSAGE):
+                rows = batch.slice(start, min(_ROWS_A_MESSAGE, end - start))
+                outputs.append(Output(topic, key, encode_rows(rows)))
 
     def _write_visits(self, revised: _Revised, step: Step) -> None:
-        rows = np.concatenate([part[0] for part in revised.visits])
+        rows = Columns.concatenate([part[0] for part in revised.visits])
         offsets = np.concatenate([part[1] for part in revised.visits])
         deleted = np.concatenate([part[2] for part in revised.visits])
         net = last_of_each([rows["key"], rows["store"], rows["device"], rows["epoch"], rows["first"]])
+        net = net[np.argsort(rows["store"][net], kind="stable")]
         rows, offsets, deleted = rows[net], offsets[net], deleted[net]
         days = self._days.lookup(rows["store"], rows["first"])
         versions = self._versions(rows["store"], offsets)
-        for store, part in places_of_each(rows["store"]):
-            batch = visit_rows(
-                self._ids[store],
-                rows[part],
-                days[part],
-                self._days.rule_labels,
-                versions[part],
-                deleted[part],
-            )
-            self._emit(step, VISITS.name, store, batch)
+        batch = visit_rows(self._ids, rows, days, self._days.rule_labels, versions, deleted)
+        self._emit(step, VISITS.name, rows["store"], batch)
         step.counts["visits"] += int((deleted == 0).sum())
         step.counts["withdrawn_visits"] += int(deleted.sum())
 
     def _write_minutes(self, revised: _Revised, step: Step) -> None:
         if not revised.minutes:
             return
-        rows = np.concatenate([part[0] for part in revised.minutes])
+        rows = Columns.concatenate([part[0] for part in revised.minutes])
         offsets = np.concatenate([part[1] for part in revised.minutes])
         net = last_of_each([rows["key"]])
+        net = net[np.argsort(stores_of(rows["key"][net]), kind="stable")]
         rows, offsets = rows[net], offsets[net]
         stores = stores_of(rows["key"])
         days = self._days.lookup(stores.astype(np.int32), starts_ms(rows["key"]))["day"]
-        versions = self._versions(stores, offsets)
-        for store, part in places_of_each(stores):
-            self._emit(
-                step,
-                STORE_MINUTES.name,
-                store,
-                minute_rows(self._ids[store], rows[part], days[part], versions[part]),
-            )
+        batch = minute_rows(self._ids, rows, days, self._versions(stores, offsets))
+        self._emit(step, STORE_MINUTES.name, stores, batch)
         step.counts["store_minutes"] += len(rows)
 
     def _write_state(self, taken: list[_Taken], revised: _Revised, step: Step) -> None:
         for store in {piece.batch.store for piece in taken}:
             key = f"clock/{self._ids[store]}".encode()
-            step.state[int(self._partition[store])][key] = write_json(self._clocks[store].to_state())
+            step.state[self._partitions[store]][key] = write_json(self._clocks[store].to_state())
         rows = self.presences.rows
-        hours = hours_of(rows["store"], rows["first"])
-        self._write_hours("presences", hours, rows, revised.presence_hours, step)
-        minutes = self.minutes.rows
-        hours = hours_of(stores_of(minutes["key"]), starts_ms(minutes["key"]))
-        self._write_hours("minutes", hours, minutes, revised.minute_hours, step)
+        self._write_hours("presences", rows["store"], rows["first"], rows, revised.presence_hours, step)
+        rows = self.minutes.rows
+        self._write_hours("minutes", stores_of(rows["key"]), starts_ms(rows["key"]), rows, revised.minute_hours, step)
 
     def _write_hours(
-        self, kind: str, hours: NDArray[np.int64], rows: NDArray[np.void], changed: list[NDArray[np.int64]], step: Step
+        self,
+        kind: str,
+        stores: NDArray[np.int64],
+        instant_ms: NDArray[np.int64],
+        rows: Columns,
+        changed: list[NDArray[np.int64]],
+        step: Step,
     ) -> None:
-        for store, hour, value in changed_hours(hours, rows, np.unique(np.concatenate(changed))):
-            step.state[int(self._partition[store])][f"{kind}/{self._ids[store]}/{hour}".encode()] = value
+        for store, hour, value in changed_hours(stores, instant_ms, rows, distinct(np.concatenate(changed))):
+            step.state[self._partitions[store]][f"{kind}/{self._ids[store]}/{hour}".encode()] = value

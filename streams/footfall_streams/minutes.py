@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from footfall_streams.presences import NEVER_ENTERED, Fold, PresenceArray
-from footfall_streams.segments import run_starts
+from footfall_streams.columns import Columns
+from footfall_streams.presences import NEVER_ENTERED, Fold, PresenceRows
+from footfall_streams.segments import distinct, run_starts
 from footfall_streams.watermark import MINUTE_MS
 
 MINUTE = np.dtype(
@@ -23,9 +24,10 @@ MINUTE = np.dtype(
         ("shown", "<u8"),  # fingerprint of what was last published, 0 = nothing yet
     ]
 )
-MinuteArray = NDArray[np.void]
+MinuteRows = Columns
+"""Rows with the columns of MINUTE."""
 COUNTS = ("present", "entries", "exits", "passers_by", "pending")
-_STORE_SHIFT = 32
+_STORE_SHIFT, _COUNT_BITS = 32, 3
 
 
 def minute_keys(store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -45,29 +47,31 @@ class Deltas:
     """Differences to minute counters, collected piece by piece and added up once."""
 
     def __init__(self) -> None:
-        self._keys: list[NDArray[np.int64]] = []
-        self._counts: list[NDArray[np.int32]] = []
+        self._codes: list[NDArray[np.int64]] = []
+        self._amounts: list[NDArray[np.int32]] = []
 
     def add(self, column: str, keys: NDArray[np.int64], amount: int) -> None:
-        counts = np.zeros((len(keys), len(COUNTS)), np.int32)
-        counts[:, COUNTS.index(column)] = amount
-        self._keys.append(keys)
-        self._counts.append(counts)
+        self._codes.append((keys << _COUNT_BITS) | COUNTS.index(column))
+        self._amounts.append(np.full(len(keys), amount, np.int32))
 
     def sums(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Distinct keys, ascending, and their net differences (one column per name in COUNTS)."""
-        if not self._keys:
-            return np.empty(0, np.int64), np.empty((0, len(COUNTS)), np.int32)
-        keys, counts = np.concatenate(self._keys), np.concatenate(self._counts)
-        order = np.argsort(keys, kind="stable")
-        keys, counts = keys[order], counts[order]
-        heads = np.flatnonzero(run_starts([keys], len(keys)))
-        summed = np.add.reduceat(counts, heads) if len(keys) else counts
-        changed = summed.any(axis=1)
-        return keys[heads][changed], summed[changed]
+        codes = np.concatenate([np.empty(0, np.int64), *self._codes])
+        order = np.argsort(codes)
+        codes = codes[order]
+        heads = np.flatnonzero(run_starts([codes], len(codes)))
+        amounts = np.concatenate([np.empty(0, np.int32), *self._amounts])[order]
+        summed = np.add.reduceat(amounts, heads) if len(heads) else amounts
+        changed = summed != 0
+        codes, summed = codes[heads][changed], summed[changed]
+        keys = codes >> _COUNT_BITS
+        starts = run_starts([keys], len(keys))
+        counts = np.zeros((int(starts.sum()), len(COUNTS)), np.int32)
+        counts[np.cumsum(starts) - 1, codes & (2**_COUNT_BITS - 1)] = summed
+        return keys[starts], counts
 
 
-def _present_range(rows: PresenceArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _present_range(rows: PresenceRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last minute number at whose end the device was inside; last < first if at none."""
     entered = rows["entered"] != NEVER_ENTERED
     first = np.where(entered, -(-np.where(entered, rows["entered"], 0) // MINUTE_MS) - 1, 0)
@@ -77,13 +81,18 @@ def _present_range(rows: PresenceArray) -> tuple[NDArray[np.int64], NDArray[np.i
 
 def _spans(store: NDArray[np.int32], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
     """Keys of every minute from first to last of each row."""
-    counts = np.maximum(last - first + 1, 0)
-    ramp = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    keys: NDArray[np.int64] = np.repeat((store.astype(np.int64) << _STORE_SHIFT) | first, counts) + ramp
-    return keys
+    base = store.astype(np.int64) << _STORE_SHIFT
+    return _ranges(base | first, (base | first) + np.maximum(last - first + 1, 0))
 
 
-def add_points(deltas: Deltas, rows: PresenceArray, sign: int) -> None:
+def _ranges(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each `low` to below its `high`, one range behind the other."""
+    counts = high - low
+    numbers: NDArray[np.int64] = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    return numbers
+
+
+def add_points(deltas: Deltas, rows: PresenceRows, sign: int) -> None:
     """What the presences add (sign 1) or took back (-1), but for `present`."""
     entered, closed = rows["entered"] != NEVER_ENTERED, rows["closed"] == 1
     store, first = rows["store"], rows["first"]
@@ -120,12 +129,12 @@ class Minutes:
     """Every minute that may still change, sorted by (store, minute)."""
 
     def __init__(self) -> None:
-        self.rows: MinuteArray = np.empty(0, MINUTE)
+        self.rows: MinuteRows = Columns.zeros(0, MINUTE)
 
-    def add(self, rows: MinuteArray) -> None:
+    def add(self, rows: MinuteRows) -> None:
         """Insert restored rows, keeping the order."""
         rows = rows[np.argsort(rows["key"], kind="stable")]
-        self.rows = np.insert(self.rows, np.searchsorted(self.rows["key"], rows["key"]), rows)
+        self._insert(rows, np.searchsorted(self.rows["key"], rows["key"]))
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Forget every row where `mask` is False."""
@@ -138,10 +147,14 @@ class Minutes:
         inside = at < len(self.rows)
         known[inside] = self.rows["key"][at[inside]] == keys[inside]
         if not known.all():
-            fresh = np.zeros(int((~known).sum()), MINUTE)
+            fresh = Columns.zeros(int((~known).sum()), MINUTE)
             fresh["key"] = keys[~known]
-            self.rows = np.insert(self.rows, at[~known], fresh)
-        return np.searchsorted(self.rows["key"], keys)
+            self._insert(fresh, at[~known])
+            at += np.cumsum(~known) - ~known
+        return at
+
+    def _insert(self, rows: MinuteRows, places: NDArray[np.int64]) -> None:
+        self.rows = self.rows.replaced(np.empty(0, np.int64), rows, places)
 
     def apply(self, deltas: Deltas) -> NDArray[np.int64]:
         """Add the differences; keys of the rows that changed."""
@@ -170,7 +183,7 @@ class Minutes:
         watermark_ms: NDArray[np.int64],
         gap_ms: NDArray[np.int64],
         hold: NDArray[np.int64],
-    ) -> tuple[MinuteArray, NDArray[np.int64]]:
+    ) -> tuple[MinuteRows, NDArray[np.int64]]:
         """Rows to publish of the stores that are due (arguments by store number), and keys of rows that changed.
 
         A row is published once its minute is over and whenever it then differs. It is final when the gap has
@@ -178,9 +191,9 @@ class Minutes:
         which some open presence may still be inside.
         """
         rows = self.rows
+        flagged = np.flatnonzero((rows["touched"] == 1) | (rows["final"] == 0))
         # A late sighting may leave a presence open inside minutes that were final before it.
-        held = (rows["key"] & 0xFFFFFFFF) >= hold[stores_of(rows["key"])]
-        at = np.flatnonzero((rows["touched"] == 1) | (rows["final"] == 0) | held)
+        at = distinct(np.concatenate([flagged, self._from(hold)]))
         at = at[due[stores_of(rows["key"][at])]]
         store, minute = stores_of(rows["key"][at]), rows["key"][at] & 0xFFFFFFFF
         end = (minute + 1) * MINUTE_MS
@@ -197,8 +210,15 @@ class Minutes:
         changed = news | (final != was_final)
         return rows[at[news]], rows["key"][at[changed]]
 
+    def _from(self, minute: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of each store's minutes from the one given on; of no minute where that is the largest integer."""
+        stores = np.flatnonzero(minute != np.iinfo(np.int64).max)
+        low = np.searchsorted(self.rows["key"], (stores << _STORE_SHIFT) | minute[stores])
+        high = np.searchsorted(self.rows["key"], (stores + 1) << _STORE_SHIFT)
+        return _ranges(low, high)
 
-def _fingerprint(rows: MinuteArray) -> NDArray[np.uint64]:
+
+def _fingerprint(rows: MinuteRows) -> NDArray[np.uint64]:
     """64 bits of everything that is published of a row but its key and version."""
     mixed = np.full(len(rows), 0x243F6A8885A308D3, np.uint64)
     values = [rows["final"], np.bitwise_count(rows["live"]), *(rows[name] for name in COUNTS if name != "pending")]
@@ -208,9 +228,10 @@ def _fingerprint(rows: MinuteArray) -> NDArray[np.uint64]:
     return mixed
 
 
-def holds(rows: PresenceArray, stores: int) -> NDArray[np.int64]:
+def holds(rows: PresenceRows, stores: int) -> NDArray[np.int64]:
     """By store number: the first minute in which an open presence may still be inside, or leave."""
     hold = np.full(stores, np.iinfo(np.int64).max)
-    inside = (rows["closed"] == 0) & (rows["entered"] != NEVER_ENTERED)
+    inside = np.flatnonzero(rows["closed"] == 0)
+    inside = inside[rows["entered"][inside] != NEVER_ENTERED]
     np.minimum.at(hold, rows["store"][inside], rows["left"][inside] // MINUTE_MS)
     return hold

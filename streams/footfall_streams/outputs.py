@@ -1,7 +1,8 @@
-"""Rows of `visits.v1` and `store_minutes.v1` from presences and minutes, as Arrow batches of one store."""
+"""Rows of `visits.v1` and `store_minutes.v1` from presences and minutes, as one Arrow batch of all stores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -9,24 +10,42 @@ import pyarrow as pa
 from footfall_events.schemas import STORE_MINUTES, VISITS, Role
 from numpy.typing import NDArray
 
-from footfall_streams.minutes import MinuteArray, starts_ms
-from footfall_streams.presences import NEVER_ENTERED, PresenceArray, dwell_s, roles
-from footfall_streams.store_days import StoreDayArray
+from footfall_streams.minutes import MinuteRows, starts_ms, stores_of
+from footfall_streams.presences import NEVER_ENTERED, PresenceRows, dwell_s, roles
+from footfall_streams.store_days import StoreDayRows
 
 _UTC_MS = pa.timestamp("ms", tz="UTC")
 
 
-def visit_id(store_id: str, device: int, epoch: int, first_ms: int) -> int:
-    """64-bit BLAKE2b of the visit's identity; each field is preceded by its length in two bytes."""
-    digest = blake2b(digest_size=8)
-    for part in (
-        store_id.encode(),
-        device.to_bytes(8, "little"),
-        epoch.to_bytes(4, "little"),
-        first_ms.to_bytes(8, "little"),
-    ):
-        digest.update(len(part).to_bytes(2, "little") + part)
-    return int.from_bytes(digest.digest(), "little")
+_IDENTITY = np.dtype(
+    [
+        ("device_length", "<u2"),
+        ("device", "<u8"),
+        ("epoch_length", "<u2"),
+        ("epoch", "<u4"),
+        ("first_length", "<u2"),
+        ("first", "<i8"),
+    ]
+)
+
+
+def visit_ids(store_ids: Sequence[str], rows: PresenceRows) -> NDArray[np.uint64]:
+    """64-bit BLAKE2b of each visit's store, device, key epoch and start; each field is preceded by its length."""
+    fields = np.empty(len(rows), _IDENTITY)
+    for name in ("device", "epoch", "first"):
+        fields[name], fields[f"{name}_length"] = rows[name], _IDENTITY[name].itemsize
+    packed, width = fields.tobytes(), _IDENTITY.itemsize
+    names = [store_id.encode() for store_id in store_ids]
+    stores = [len(name).to_bytes(2, "little") + name for name in names]
+    digests = [
+        blake2b(stores[store] + packed[at : at + width], digest_size=8).digest()
+        for store, at in zip(rows["store"].tolist(), range(0, len(packed), width), strict=True)
+    ]
+    return np.frombuffer(b"".join(digests), "<u8")
+
+
+def _names(store_ids: Sequence[str], stores: NDArray[np.integer]) -> pa.Array:
+    return pa.array(store_ids, pa.string()).take(pa.array(stores))
 
 
 def _instants(values: NDArray[np.int64], missing: NDArray[np.bool_] | None = None) -> pa.Array:
@@ -34,25 +53,19 @@ def _instants(values: NDArray[np.int64], missing: NDArray[np.bool_] | None = Non
 
 
 def visit_rows(
-    store_id: str,
-    rows: PresenceArray,
-    days: StoreDayArray,
+    store_ids: Sequence[str],
+    rows: PresenceRows,
+    days: StoreDayRows,
     rule_labels: list[str],
     version: NDArray[np.uint64],
     deleted: NDArray[np.uint8],
 ) -> pa.RecordBatch:
-    """VISITS rows of one store's presences; `days` are their business days."""
+    """VISITS rows of presences; `store_ids` by the number of the store, `days` are the presences' business days."""
     outside = rows["entered"] == NEVER_ENTERED
     dwell, role = dwell_s(rows), roles(rows, days)
-    ids = [
-        visit_id(store_id, device, epoch, first)
-        for device, epoch, first in zip(
-            rows["device"].tolist(), rows["epoch"].tolist(), rows["first"].tolist(), strict=True
-        )
-    ]
     columns = {
-        "visit_id": pa.array(ids, pa.uint64()),
-        "store_id": pa.array([store_id] * len(rows), pa.string()),
+        "visit_id": pa.array(visit_ids(store_ids, rows), pa.uint64()),
+        "store_id": _names(store_ids, rows["store"]),
         "device_id": pa.array(rows["device"], pa.uint64()),
         "key_epoch": pa.array(rows["epoch"], pa.uint32()),
         "first_seen_at": _instants(rows["first"]),
@@ -66,7 +79,7 @@ def visit_rows(
         "role": pa.array(role, pa.int8()),
         "engaged": pa.array((role == Role.VISITOR) & (dwell >= days["engaged_s"])),
         "business_date": pa.array(rows["day"], pa.int32()).cast(pa.date32()),
-        "rule_version": pa.array([rule_labels[index] for index in days["rule"].tolist()], pa.string()),
+        "rule_version": _names(rule_labels, days["rule"]),
         "version": pa.array(version, pa.uint64()),
         "deleted": pa.array(deleted, pa.uint8()),
     }
@@ -74,11 +87,11 @@ def visit_rows(
 
 
 def minute_rows(
-    store_id: str, rows: MinuteArray, business_day: NDArray[np.int32], version: NDArray[np.uint64]
+    store_ids: Sequence[str], rows: MinuteRows, business_day: NDArray[np.int32], version: NDArray[np.uint64]
 ) -> pa.RecordBatch:
-    """STORE_MINUTES rows of one store's minutes."""
+    """STORE_MINUTES rows of minutes; `store_ids` by the number of the store."""
     columns = {
-        "store_id": pa.array([store_id] * len(rows), pa.string()),
+        "store_id": _names(store_ids, stores_of(rows["key"])),
         "minute": _instants(starts_ms(rows["key"])),
         "business_date": pa.array(business_day, pa.int32()).cast(pa.date32()),
         "sensors_live": pa.array(np.bitwise_count(rows["live"]).astype(np.uint16), pa.uint16()),

@@ -12,8 +12,9 @@ import numpy as np
 from footfall_events.schemas import Role
 from numpy.typing import NDArray
 
-from footfall_streams.segments import run_starts
-from footfall_streams.store_days import StoreDayArray, StoreDays
+from footfall_streams.columns import Columns
+from footfall_streams.segments import distinct, run_starts
+from footfall_streams.store_days import StoreDayRows, StoreDays
 
 NEVER_ENTERED = np.iinfo(np.int64).max
 NEVER_NEAR = np.iinfo(np.int64).min
@@ -37,7 +38,8 @@ PRESENCE = np.dtype(
         ("closed", "u1"),  # 1 = its visit stands downstream
     ]
 )
-PresenceArray = NDArray[np.void]
+PresenceRows = Columns
+"""Rows with the columns of PRESENCE."""
 _IDENTITY = ("store", "device", "epoch", "day")
 
 
@@ -45,22 +47,22 @@ _IDENTITY = ("store", "device", "epoch", "day")
 class Fold:
     """What one merge did: row i of `before` belonged to the group that became `after[group[i]]`."""
 
-    before: PresenceArray
-    after: PresenceArray
+    before: PresenceRows
+    after: PresenceRows
     group: NDArray[np.int64]
 
 
-def identity_hash(rows: PresenceArray) -> NDArray[np.uint64]:
+def identity_hash(rows: PresenceRows) -> NDArray[np.uint64]:
     """Well-mixed 64 bits of (store, device, epoch, day); equal identities have equal hashes."""
-    mixed = rows["device"].astype(np.uint64)
     other = (rows["store"].astype(np.uint64) << np.uint64(32)) | rows["day"].astype(np.uint32).astype(np.uint64)
-    mixed = mixed ^ (other * np.uint64(0x9E3779B97F4A7C15))
+    mixed = rows["device"] ^ (other * np.uint64(0x9E3779B97F4A7C15))
     mixed = mixed ^ (rows["epoch"].astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F))
     mixed = (mixed ^ (mixed >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
-    return mixed ^ (mixed >> np.uint64(29))
+    hashed: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(29))
+    return hashed
 
 
-def single_sightings(rows: PresenceArray, days: StoreDayArray, rssi: NDArray[np.int16]) -> PresenceArray:
+def single_sightings(rows: PresenceRows, days: StoreDayRows, rssi: NDArray[np.int16]) -> PresenceRows:
     """Complete rows that hold one sighting each (store, device, epoch, first, last, class, touched given).
 
     `rssi` is the known signal in dBm and at or above the day's `passer_by_dbm`.
@@ -69,31 +71,52 @@ def single_sightings(rows: PresenceArray, days: StoreDayArray, rssi: NDArray[np.
     rows["entered"] = np.where(rssi >= days["enter_dbm"], rows["first"], NEVER_ENTERED)
     rows["left"] = np.where(rssi >= days["stay_dbm"], rows["last"], NEVER_NEAR)
     rows["closes_at"] = np.minimum(rows["last"] + days["gap_ms"] + 1, days["end_ms"])
-    rows["closed"] = 0
     rows["key"] = identity_hash(rows)
     return rows
 
 
-def chains(rows: PresenceArray, gap_ms: NDArray[np.int64]) -> tuple[PresenceArray, NDArray[np.int64]]:
-    """Merge rows of one identity whose silences are at most the gap; (merged rows, group of each input row).
+def _by_identity_and_start(rows: PresenceRows) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Places of the rows by key and start, and which of them, in that order, begin another identity.
+
+    One sort of one number does: the hash's upper bits above the start. Two identities that share those bits, which
+    one chunk in some hundreds may hold, could lie in each other's way, so that they are looked for.
+    """
+    first = rows["first"]
+    earliest = int(first.min(initial=NEVER_ENTERED))
+    bits = np.uint64(max(int(first.max(initial=0)) - earliest, 0).bit_length())
+    if bits <= 32:
+        compact = (rows["key"] >> bits << bits) | (first - earliest).astype(np.uint64)
+        order = np.argsort(compact)
+        begins = _begins(rows, order)
+        upper = compact[order] >> bits
+        if not (begins[1:] & (upper[1:] == upper[:-1])).any():
+            return order, begins
+    order = np.lexsort((first, *(rows[name] for name in _IDENTITY), rows["key"]))
+    return order, _begins(rows, order)
+
+
+def _begins(rows: PresenceRows, order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return run_starts((rows[name][order] for name in _IDENTITY), len(order))
+
+
+def chains(rows: PresenceRows, gap_ms: NDArray[np.int64]) -> tuple[PresenceRows, NDArray[np.int64]]:
+    """Merge rows of one identity whose silences are at most the gap; (merged rows by key, group of each input row).
 
     A silence runs from the end of what is there to the next start; one of exactly the gap does not split.
     """
-    order = np.lexsort((rows["first"], *(rows[name] for name in _IDENTITY)))
-    ordered, gap = rows[order], gap_ms[order]
-    new_identity = run_starts((ordered[name] for name in _IDENTITY), len(rows))
+    order, begins = _by_identity_and_start(rows)
+    first, last = rows["first"][order], rows["last"][order]
     # A running maximum of the ends within each identity: lift each identity above the one before, by no more
     # than the rows' own span of time, or the millions of identities of a chunk would overflow.
-    earliest = int(ordered["first"].min(initial=np.iinfo(np.int64).max))
-    width = int(ordered["last"].max(initial=0)) - earliest + 1
-    lift = (np.cumsum(new_identity) - 1) * width - earliest
-    reach = np.maximum.accumulate(ordered["last"] + lift)
-    starts = new_identity.copy()
-    starts[1:] |= ordered["first"][1:] + lift[1:] > reach[:-1] + gap[1:]
+    earliest = int(first.min(initial=np.iinfo(np.int64).max))
+    width = int(last.max(initial=0)) - earliest + 1
+    lift = (np.cumsum(begins) - 1) * width - earliest
+    reach = np.maximum.accumulate(last + lift)
+    starts = begins
+    starts[1:] |= first[1:] + lift[1:] > reach[:-1] + gap_ms[order[1:]]
     heads = np.flatnonzero(starts)
-    merged = ordered[heads].copy()
+    merged = rows[order[heads]]
     for name, reduce in (
-        ("first", np.minimum),
         ("last", np.maximum),
         ("entered", np.minimum),
         ("left", np.maximum),
@@ -103,7 +126,7 @@ def chains(rows: PresenceArray, gap_ms: NDArray[np.int64]) -> tuple[PresenceArra
         ("touched", np.maximum),
         ("closes_at", np.maximum),
     ):
-        merged[name] = reduce.reduceat(ordered[name], heads)
+        merged[name] = reduce.reduceat(rows[name][order], heads) if len(heads) else 0
     group = np.empty(len(rows), np.int64)
     group[order] = np.cumsum(starts) - 1
     return merged, group
@@ -116,57 +139,71 @@ class Presences:
     """
 
     def __init__(self) -> None:
-        self.rows: PresenceArray = np.empty(0, PRESENCE)
+        self.rows: PresenceRows = Columns.zeros(0, PRESENCE)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def add(self, rows: PresenceArray) -> None:
+    def add(self, rows: PresenceRows) -> None:
         """Insert restored rows, keeping the order."""
-        rows = rows[np.argsort(rows["key"], kind="stable")]
-        self.rows = np.insert(self.rows, np.searchsorted(self.rows["key"], rows["key"], "right"), rows)
+        self._replace(np.empty(0, np.int64), rows[np.argsort(rows["key"], kind="stable")])
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Forget every row where `mask` is False."""
         self.rows = self.rows[mask]
 
-    def merge(self, sightings: PresenceArray, days: StoreDays) -> Fold:
+    def merge(self, sightings: PresenceRows, days: StoreDays) -> Fold:
         """Fold in single sightings, in any order; the merged rows are open until `close_due` says otherwise."""
-        keys = np.unique(sightings["key"])
-        low = np.searchsorted(self.rows["key"], keys, "left")
-        counts = np.searchsorted(self.rows["key"], keys, "right") - low
-        taken = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        if not len(sightings):
+            return Fold(sightings, sightings, np.empty(0, np.int64))
+        # Most sightings of a chunk belong to a few presences: these are what meets those that are known.
+        fresh, _ = chains(sightings, _gap_ms(sightings, days))
+        taken = self._places(distinct(fresh["key"]))
         before = self.rows[taken]
-        together = np.concatenate([before, sightings])
-        gap_ms = days.lookup(together["store"], together["first"])["gap_ms"].astype(np.int64)
-        after, group = chains(together, gap_ms)
+        together = Columns.concatenate([before, fresh])
+        after, group = chains(together, _gap_ms(together, days))
         after["closed"] = 0
         grown = np.zeros(len(after), bool)
         grown[group[len(before) :]] = True
         # A bystander of the same identity that nothing joined stays as it was, closed or not.
         untouched = ~grown[group[: len(before)]]
         after["closed"][group[: len(before)][untouched]] = before["closed"][untouched]
-        remaining = np.delete(self.rows, taken)
-        after_order = np.argsort(after["key"], kind="stable")
-        places = np.searchsorted(remaining["key"], after["key"][after_order], "right")
-        self.rows = np.insert(remaining, places, after[after_order])
+        self._replace(taken, after)
         return Fold(before, after, group[: len(before)])
+
+    def _places(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Places of the rows that have one of these keys, which ascend."""
+        low = np.searchsorted(self.rows["key"], keys, "left")
+        counts = np.searchsorted(self.rows["key"], keys, "right") - low
+        places: NDArray[np.int64] = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return places
+
+    def _replace(self, gone: NDArray[np.int64], rows: PresenceRows) -> None:
+        """Put rows, sorted by key, in the place of those that are gone."""
+        remaining = np.delete(self.rows["key"], gone)
+        self.rows = self.rows.replaced(gone, rows, np.searchsorted(remaining, rows["key"], "right"))
 
     def close_due(self, watermark_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Mark open rows that the watermark of their store has passed; their places in `rows`."""
-        rows = self.rows
-        due = np.flatnonzero((rows["closed"] == 0) & (rows["closes_at"] <= watermark_ms[rows["store"]]))
-        rows["closed"][due] = 1
+        still_open = np.flatnonzero(self.rows["closed"] == 0)
+        passed = self.rows["closes_at"][still_open] <= watermark_ms[self.rows["store"][still_open]]
+        due: NDArray[np.int64] = still_open[passed]
+        self.rows["closed"][due] = 1
         return due
 
 
-def dwell_s(rows: PresenceArray) -> NDArray[np.int64]:
+def _gap_ms(rows: PresenceRows, days: StoreDays) -> NDArray[np.int64]:
+    gap_ms: NDArray[np.int64] = days.lookup(rows["store"], rows["first"])["gap_ms"]
+    return gap_ms
+
+
+def dwell_s(rows: PresenceRows) -> NDArray[np.int64]:
     """Whole seconds between entering and leaving, rounded down; -1 where it never entered."""
     entered = rows["entered"] != NEVER_ENTERED
     return np.where(entered, (np.where(entered, rows["left"], 0) - np.where(entered, rows["entered"], 0)) // 1000, -1)
 
 
-def roles(rows: PresenceArray, days: StoreDayArray) -> NDArray[np.int8]:
+def roles(rows: PresenceRows, days: StoreDayRows) -> NDArray[np.int8]:
     """Role code of each presence under the rule of its business day."""
     staff = rows["last"] - rows["first"] > days["max_visit_ms"]
     staff |= (rows["first"] < days["open_ms"]) | (rows["last"] > days["close_ms"])

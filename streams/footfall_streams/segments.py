@@ -18,14 +18,20 @@ def run_starts(columns: Iterable[NDArray[Any]], length: int) -> NDArray[np.bool_
     return starts
 
 
-def places_of_each(values: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
-    """Each distinct value, ascending, with the places where it stands."""
-    order = np.argsort(values, kind="stable")
-    unique, heads = np.unique(values[order], return_index=True)
-    return list(zip(unique.tolist(), np.split(order, heads[1:]), strict=False)) if len(unique) else []
+def distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """Each value once, ascending. Sorting is several times as fast as the hash table of `np.unique`."""
+    ordered = np.sort(values)
+    return ordered[run_starts([ordered], len(ordered))]
 
 
-def last_of_each(keys: list[NDArray[np.generic]]) -> NDArray[np.int64]:
+def stretches(values: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Each value of an ascending column, with the first of its places and the one behind the last."""
+    heads = np.flatnonzero(run_starts([values], len(values)))
+    ends = np.append(heads, len(values))[1:]
+    return list(zip(values[heads].tolist(), heads.tolist(), ends.tolist(), strict=True))
+
+
+def last_of_each(keys: list[NDArray[Any]]) -> NDArray[np.int64]:
     """Places of the last row of each distinct key, ascending."""
     order = np.lexsort(keys)
     starts = run_starts((key[order] for key in keys), len(order))

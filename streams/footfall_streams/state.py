@@ -23,6 +23,9 @@ import numpy as np
 from footfall_events.errors import ConfigError
 from numpy.typing import NDArray
 
+from footfall_streams.columns import Columns
+from footfall_streams.segments import stretches
+
 FORMAT = 1
 HOUR_MS = 3_600_000
 OFFSET_KEY = b"offset"
@@ -91,19 +94,32 @@ def hours_of(store: NDArray[np.int64], instant_ms: NDArray[np.int64]) -> NDArray
 
 
 def changed_hours(
-    hours: NDArray[np.int64], rows: NDArray[np.void], changed: NDArray[np.int64]
+    store: NDArray[np.int64], instant_ms: NDArray[np.int64], rows: Columns, changed: NDArray[np.int64]
 ) -> Iterator[tuple[int, int, bytes | None]]:
     """Store, hour and bytes of every changed hour, whole; a tombstone for one that has no rows left.
 
-    `hours` says to which store and hour each row belongs; `changed` is ascending, without repetition.
+    Each row belongs to the hour of its store and instant; `changed` is ascending, without repetition (`hours_of`).
     """
-    chosen = np.flatnonzero(np.isin(hours, changed))
-    chosen = chosen[np.argsort(hours[chosen], kind="stable")]
-    low = np.searchsorted(hours[chosen], changed, "left").tolist()
-    high = np.searchsorted(hours[chosen], changed, "right").tolist()
-    for code, start, end in zip(changed.tolist(), low, high, strict=True):
-        value = write_rows(rows[chosen[start:end]]) if end > start else None
-        yield code >> _STORE_SHIFT, code & _HOUR_MASK, value
+    hours = changed & _HOUR_MASK
+    begin_ms, end_ms = int(hours.min(initial=_HOUR_MASK)) * HOUR_MS, (int(hours.max(initial=0)) + 1) * HOUR_MS
+    near = np.flatnonzero((instant_ms >= begin_ms) & (instant_ms < end_ms))
+    codes = hours_of(store[near], instant_ms[near])
+    near = near[_among(codes, changed)]
+    codes = hours_of(store[near], instant_ms[near])
+    order = np.argsort(codes)
+    records = rows[near[order]].records()
+    found = {code: (begin, end) for code, begin, end in stretches(codes[order])}
+    for code in changed.tolist():
+        begin, end = found.get(code, (0, 0))
+        yield code >> _STORE_SHIFT, code & _HOUR_MASK, write_rows(records[begin:end]) if end else None
+
+
+def _among(codes: NDArray[np.int64], changed: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if not len(changed):
+        return np.zeros(len(codes), bool)
+    places = np.searchsorted(changed, codes).clip(max=len(changed) - 1)
+    among: NDArray[np.bool_] = changed[places] == codes
+    return among
 
 
 def _check_format(found: object) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import Any, overload
 
 import numpy as np
 from footfall_events.business_days import date_of, local_ms
 from footfall_events.stores import OPEN_ALL_DAY, StoreConfig, StoreSettings
 from numpy.typing import NDArray
+
+from footfall_streams.columns import Columns
+from footfall_streams.segments import distinct
 
 DAY_MS = 86_400_000
 _STORE_SHIFT = 44  # epoch ms stay below 2**44 until the year 2527
@@ -33,7 +37,25 @@ STORE_DAY = np.dtype(
 )
 """One business day of one store: its end, its opening hours with margin, and the rule valid on it."""
 
-StoreDayArray = NDArray[np.void]
+
+class StoreDayRows:
+    """The business day of each of some instants; a column of STORE_DAY is gathered when it is asked for."""
+
+    def __init__(self, table: Columns, places: NDArray[np.int64]) -> None:
+        self._table, self.places = table, places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, chosen: str) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, chosen: NDArray[Any] | slice) -> StoreDayRows: ...
+    def __getitem__(self, chosen: str | NDArray[Any] | slice) -> NDArray[Any] | StoreDayRows:
+        if isinstance(chosen, str):
+            column: NDArray[Any] = self._table[chosen][self.places]
+            return column
+        return StoreDayRows(self._table, self.places[chosen])
 
 
 class StoreDays:
@@ -44,20 +66,19 @@ class StoreDays:
 
     def __init__(self, stores: Sequence[StoreConfig]) -> None:
         self._stores = list(stores)
-        self._table: StoreDayArray = np.empty(0, STORE_DAY)
+        self._table = Columns.zeros(0, STORE_DAY)
         self._known: set[int] = set()
         self.rule_labels: list[str] = []
 
-    def lookup(self, store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> StoreDayArray:
-        """The business day of each (store, instant), one STORE_DAY record a row."""
+    def lookup(self, store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> StoreDayRows:
+        """The business day of each (store, instant)."""
         # All business days that overlap an instant's UTC day are in the table before it is searched.
-        wanted = np.unique((store.astype(np.int64) << 32) | (instant_ms // DAY_MS))
+        wanted = distinct((store.astype(np.int64) << 32) | (instant_ms // DAY_MS))
         missing = [code for code in wanted.tolist() if code not in self._known]
         if missing:
             self._add(missing)
         keys = (store.astype(np.int64) << _STORE_SHIFT) + instant_ms
-        found: StoreDayArray = self._table[np.searchsorted(self._table["key"], keys, "right") - 1]
-        return found
+        return StoreDayRows(self._table, np.searchsorted(self._table["key"], keys, "right") - 1)
 
     def _add(self, codes: list[int]) -> None:
         rows = {int(row["key"]): row for row in self._table}
@@ -69,7 +90,7 @@ class StoreDays:
                 row = self._row(store, number)
                 rows[int(row["key"])] = row
             self._known.add(code)
-        self._table = np.array([rows[key] for key in sorted(rows)], STORE_DAY)
+        self._table = Columns.from_records(np.array([rows[key] for key in sorted(rows)], STORE_DAY))
 
     def _row(self, store: int, number: int) -> np.void:
         config = self._stores[store]

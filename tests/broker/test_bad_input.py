@@ -18,7 +18,6 @@ from footfall_cli.drained import read_all, stream_lag
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.main import footfall
 from footfall_cli.topics import apply_topics
-from footfall_events.errors import PoisonEvent
 from footfall_events.rows import encode_rows
 from footfall_events.schemas import SIGHTINGS, VISITS
 from footfall_events.sighting_batches import BatchHeader, encode_sightings
@@ -27,7 +26,7 @@ from footfall_events.topics import SIGHTINGS as SIGHTINGS_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_sinks.batch import read_item
 from footfall_sinks.kafka import UNPACKS_TO_TOO_MUCH
-from footfall_streams.events import Message, read_batch
+from footfall_streams.events import Message, read_batches
 from footfall_streams.partitioning import partition_of
 
 from tests.broker.sink_world import PARTITIONS, TABLES, Database, SinkProcess, World, ended, wait_until
@@ -143,10 +142,8 @@ def refused() -> Iterator[Bad]:
 
 def judged(value: bytes) -> Iterator[Bad]:
     """The value if it is refused by itself."""
-    try:
-        read_batch(Message(0, 0, b"s", value, 2**42), {"s": 0}, [chain().stores["s"]])
-    except PoisonEvent as poison:
-        yield Bad(poison.reason, value)
+    found = read_batches([Message(0, 0, b"s", value, 2**42)], {"s": 0}, [chain().stores["s"]], [0])
+    yield from (Bad(reason, value) for _, reason in found.poison)
 
 
 def empty() -> pa.RecordBatch:

@@ -151,8 +151,8 @@ def restarts(seed: int) -> None:
 
 def _remembered(job: StoreJob) -> tuple[bytes, bytes, dict[str, int]]:
     """Presences, minutes and watermarks. A minute's mark that it was looked at is no state: it changes nothing."""
-    presences = np.sort(job.presences.rows, order=["key", "store", "device", "epoch", "day", "first"])
-    minutes = job.minutes.rows.copy()
+    presences = np.sort(job.presences.rows.records(), order=["key", "store", "device", "epoch", "day", "first"])
+    minutes = job.minutes.rows.records()
     minutes["touched"] = 0
     return presences.tobytes(), minutes.tobytes(), job.watermarks()
 

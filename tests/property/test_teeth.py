@@ -153,8 +153,8 @@ def _without(kind: bytes) -> Break:
     return _wrap(StoreJob, "restore", wrong)
 
 
-def _no_tombstones(right: Any, hours: Any, rows: Any, changed: Any) -> Any:
-    return right(hours, rows, changed[np.isin(changed, hours)])
+def _no_tombstones(right: Any, *args: Any) -> Any:
+    return [entry for entry in right(*args) if entry[2] is not None]
 
 
 # -- minutes -----------------------------------------------------------------------------------------------

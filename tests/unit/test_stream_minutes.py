@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from footfall_streams.columns import Columns
 from footfall_streams.minutes import (
     Deltas,
-    MinuteArray,
+    MinuteRows,
     Minutes,
     add_fold,
     add_points,
@@ -17,7 +18,7 @@ from footfall_streams.minutes import (
     starts_ms,
     stores_of,
 )
-from footfall_streams.presences import NEVER_ENTERED, NEVER_NEAR, PRESENCE, Fold, PresenceArray
+from footfall_streams.presences import NEVER_ENTERED, NEVER_NEAR, PRESENCE, Fold, PresenceRows
 from footfall_streams.watermark import MINUTE_MS
 
 FIRST = 29_460_240  # minutes since 1970 at 2026-01-05 12:00 UTC
@@ -50,13 +51,13 @@ def ms(second: float) -> int:
     return NOON + round(second * 1000)
 
 
-def rows_of(*stays: Stay) -> PresenceArray:
+def rows_of(*stays: Stay) -> PresenceRows:
     rows = np.zeros(len(stays), PRESENCE)
     for row, one in zip(rows, stays, strict=True):
         row["store"], row["first"], row["last"], row["closed"] = one.store, ms(one.first), ms(one.left), one.closed
         row["entered"] = NEVER_ENTERED if one.entered is None else ms(one.entered)
         row["left"] = NEVER_NEAR if one.entered is None else ms(one.left)
-    return rows
+    return Columns.from_records(rows)
 
 
 def folded(minutes: Minutes, before: list[Stay], after: list[Stay], group: list[int]) -> list[int]:
@@ -201,7 +202,7 @@ def publish(
     return [(int(row["key"]) - FIRST, int(np.bitwise_count(row["live"])), int(row["final"])) for row in found]
 
 
-def publish_all(minutes: Minutes, watermark_s: float, hold: int, due: bool) -> tuple[MinuteArray, list[int]]:
+def publish_all(minutes: Minutes, watermark_s: float, hold: int, due: bool) -> tuple[MinuteRows, list[int]]:
     rows, keys = minutes.publish(
         np.array([due]), np.array([ms(watermark_s)]), np.array([GAP_MS]), np.array([FIRST + hold])
     )
@@ -321,7 +322,7 @@ def test_minutes_stay_sorted_and_restored_ones_are_known() -> None:
     for minute in (5, 1, 3):
         hear(minutes, minute, 1)
     assert (minutes.rows["key"] - FIRST).tolist() == [1, 3, 5]
-    restored.add(minutes.rows[::-1].copy())
+    restored.add(minutes.rows[::-1])
     hear(restored, 3, 2)
     assert (restored.rows["key"] - FIRST).tolist() == [1, 3, 5]
     restored.keep(starts_ms(restored.rows["key"]) > NOON + MINUTE_MS)

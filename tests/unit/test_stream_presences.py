@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from footfall_events.schemas import Role
 from footfall_events.stores import parse_chain
+from footfall_streams.columns import Columns
 from footfall_streams.presences import (
     NEVER_ENTERED,
     NEVER_NEAR,
     PRESENCE,
     Fold,
-    PresenceArray,
+    PresenceRows,
     Presences,
     chains,
     dwell_s,
@@ -50,8 +51,8 @@ def days_of(*stores: dict[str, Any]) -> StoreDays:
     return StoreDays(list(parse_chain({"stores": tables}).stores.values()))
 
 
-def singles(days: StoreDays, heard: Sequence[Heard]) -> PresenceArray:
-    rows = np.zeros(len(heard), PRESENCE)
+def singles(days: StoreDays, heard: Sequence[Heard]) -> PresenceRows:
+    rows = Columns.zeros(len(heard), PRESENCE)
     rows["first"] = [NOON + round(one.at * 1000) for one in heard]
     rows["last"] = rows["first"] + np.array([one.span_ms for one in heard], np.int64)
     rows["store"] = [one.store for one in heard]
@@ -78,7 +79,7 @@ def seconds(value: int) -> float | None:
 
 def extents(found: Presences) -> list[tuple[float | None, ...]]:
     """First, last, entered and left of each, in seconds after noon."""
-    rows = np.sort(found.rows, order=["first", "device", "epoch", "store"])
+    rows = np.sort(found.rows.records(), order=["first", "device", "epoch", "store"])
     return [tuple(seconds(int(row[name])) for name in ("first", "last", "entered", "left")) for row in rows]
 
 
@@ -134,13 +135,17 @@ def test_stores_are_kept_apart_and_each_has_its_own_gap() -> None:
         assert sorted((int(row["store"]), int(row["sightings"])) for row in found.rows) == [(0, 2), (1, 1), (1, 1)]
 
 
-def test_identities_with_one_hash_are_still_kept_apart() -> None:
-    days, found = days_of(), Presences()
-    for heard in ([Heard(0, device=1), Heard(5, device=2)], [Heard(10, device=2), Heard(20, device=1)]):
-        rows = singles(days, heard)
-        rows["key"] = 7
-        found.merge(rows, days)
-    assert extents(found) == [(0, 20, 0, 20), (5, 10, 5, 10)]
+@pytest.mark.parametrize("apart", [pytest.param(0, id="one hash"), pytest.param(1, id="hashes with one beginning")])
+def test_identities_that_the_sort_cannot_tell_apart_are_still_kept_apart(apart: int) -> None:
+    days = days_of()
+    heard = [Heard(0, device=1), Heard(5, device=2), Heard(10, device=2), Heard(20, device=1)]
+    for sizes in ([4], [2, 2], [1, 1, 1, 1]):
+        found, left = Presences(), heard
+        for size in sizes:
+            rows, left = singles(days, left[:size]), left[size:]
+            rows["key"] = 2**60 + apart * rows["device"]
+            found.merge(rows, days)
+        assert extents(found) == [(0, 20, 0, 20), (5, 10, 5, 10)]
 
 
 def test_the_sums_and_maxima_of_a_presence() -> None:
@@ -229,7 +234,7 @@ def test_presences_stay_sorted_by_their_hash_whatever_is_done_to_them() -> None:
 
 
 def test_chains_of_no_rows_are_none() -> None:
-    empty, group = chains(np.empty(0, PRESENCE), np.empty(0, np.int64))
+    empty, group = chains(Columns.zeros(0, PRESENCE), np.empty(0, np.int64))
     assert (len(empty), len(group)) == (0, 0)
 
 
@@ -330,17 +335,17 @@ def test_which_hours_hold_on_a_day(opening: dict[str, str], role: Role) -> None:
 )
 def test_business_days_turn_at_the_local_cutover(zone: str, at: str, business_day: int) -> None:
     instant = np.datetime64(at, "ms").astype(np.int64)
-    row = days_of({"time_zone": zone, "cutover": time(4)}).lookup(np.array([0], np.int32), np.array([instant]))[0]
-    assert row["day"] == business_day
+    row = days_of({"time_zone": zone, "cutover": time(4)}).lookup(np.array([0], np.int32), np.array([instant]))
+    assert row["day"].tolist() == [business_day]
 
 
 def test_a_business_day_lasts_23_and_25_hours_when_clocks_change() -> None:
     days = days_of({"time_zone": "Europe/Berlin"})
-    hours = []
+    hours: list[float] = []
     for noon in ("2026-03-27T12", "2026-03-28T12", "2026-10-24T12"):
         instant = np.array([np.datetime64(noon, "ms").astype(np.int64)])
-        row = days.lookup(np.array([0], np.int32), instant)[0]
-        hours.append((row["end_ms"] - (row["key"] & (2**44 - 1))) / 3_600_000)
+        row = days.lookup(np.array([0], np.int32), instant)
+        hours += ((row["end_ms"] - (row["key"] & (2**44 - 1))) / 3_600_000).tolist()
     assert hours == [24, 23, 25]
 
 
