@@ -94,6 +94,9 @@ class SightingsAgent:
                 offsets = {TP(SIGHTINGS.name, n): entry.progress.next_offset for n, entry in self._logs.items()}
                 if offsets:
                     await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
+                # But aiokafka takes an offset of 0 for none, and stays where the group was before (seek_to_committed).
+                for partition in (tp for tp, offset in offsets.items() if not offset):
+                    await self._app.consumer.seek(partition, 0)
                 self._metrics.partitions.set(len(self._logs))
                 self._metrics.presences.set(len(self._job.presences))
             except Exception as error:

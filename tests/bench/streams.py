@@ -32,7 +32,7 @@ CHUNK = 1000
 """Messages a step at most, the worker's default and the loops'."""
 WORKER, DECODE, CONSUME = "Footfall, the whole job", "Faust, decode and sort only", "confluent-kafka, read only"
 _UNIT = "sightings/s"
-_WAIT_S = 600.0
+_WAIT_S = 300.0
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,18 @@ def test_a_topic_made_anew_is_refused_until_its_state_is_reset(tmp_path: Path, k
         assert rows[wanted["visit_id"]] == {**wanted, "version": (1 << 48) | wanted["version"]}
 
 
+def test_a_reset_on_the_same_log_works_it_off_from_its_start(tmp_path: Path, kafka: EmbeddedKafka) -> None:
+    apply_topics(kafka.bootstrap, partitions=2)
+    log = messages(world(Random(10)))
+    send(kafka.bootstrap, [message.value for message in log])
+    for log_epoch in (0, 1):
+        with worker_on(tmp_path, kafka.bootstrap) as worker:
+            wait_until_zero(lambda: stream_lag(kafka.bootstrap), worker.keep_alive, 60)
+        rows = {row["visit_id"]: row["version"] for row in tables_in(kafka.bootstrap).visits()}
+        assert rows == {row["visit_id"]: (log_epoch << 48) | row["version"] for row in run(log).visits()}
+        assert main(["topics", "reset-state", "--bootstrap", kafka.bootstrap]) == 0
+
+
 def test_a_topic_made_anew_under_a_running_worker_stops_it(tmp_path: Path, kafka: EmbeddedKafka) -> None:
     apply_topics(kafka.bootstrap, partitions=2)
     log = messages(world(Random(9)))
