@@ -32,13 +32,20 @@ def decode_rows(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
     The value must be whole: schema, batch, end of stream, and nothing behind it.
     Raises PoisonEvent: `not_arrow`, `wrong_schema`, `not_one_batch`, `compressed`, `invalid_batch`, `oversized`.
     """
+    batch = open_rows(value, schema)
+    refuse_nulls(batch)
+    return batch
+
+
+def open_rows(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
+    """The same for a caller that looks for nulls himself, in many batches at once."""
     if not value:
         raise PoisonEvent("not_arrow", "empty value")
     if len(value) > MAX_BATCH_BYTES:
         raise PoisonEvent("oversized", f"{len(value)} bytes")
     source = pa.BufferReader(value)
     try:
-        found = pa.ipc.open_stream(source).schema
+        found = pa.ipc.read_schema(source)
         if not found.equals(schema, check_metadata=False):
             raise PoisonEvent("wrong_schema", _difference(found, schema))
     except _UNREADABLE as error:
@@ -49,7 +56,6 @@ def decode_rows(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
         batch.validate(full=True)
     except _UNREADABLE as error:
         raise PoisonEvent("invalid_batch", str(error)[:200]) from error
-    _refuse_nulls(batch)
     return batch
 
 
@@ -93,8 +99,11 @@ def _refuse_rest(rest: bytes) -> None:
     raise PoisonEvent("not_one_batch", f"{len(rest)} bytes behind the batch are not the end of the stream")
 
 
-def _refuse_nulls(batch: pa.RecordBatch) -> None:
-    """Arrow does not check nullability on reading; numpy would turn a null into a number."""
+def refuse_nulls(batch: pa.RecordBatch) -> None:
+    """Raise PoisonEvent `invalid_batch` for a null where the schema has none.
+
+    Arrow does not check that on reading; numpy would turn a null into a number.
+    """
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if not field.nullable and column.null_count:
             raise PoisonEvent("invalid_batch", f"null in {field.name}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from footfall_events.errors import PoisonEvent
-from footfall_events.rows import decode_rows, encode_rows
+from footfall_events.rows import encode_rows, open_rows, refuse_nulls
 from footfall_events.schemas import SIGHTINGS
 
 MAX_SIGHTINGS_BYTES = 1024 * 1024
@@ -90,7 +90,14 @@ def encode_sightings(header: BatchHeader, batch: pa.RecordBatch) -> bytes:
 
 def decode_sightings(value: bytes) -> tuple[BatchHeader, pa.RecordBatch]:
     """Header and rows of one message; raises PoisonEvent for anything that is not a sightings batch."""
+    header, batch = open_sightings(value)
+    refuse_nulls(batch)
+    return header, batch
+
+
+def open_sightings(value: bytes) -> tuple[BatchHeader, pa.RecordBatch]:
+    """The same for a caller that looks for nulls himself, in many batches at once."""
     if len(value) > MAX_SIGHTINGS_BYTES:
         raise PoisonEvent("oversized", f"{len(value)} bytes")
-    batch = decode_rows(value, SIGHTINGS)
+    batch = open_rows(value, SIGHTINGS)
     return BatchHeader.from_metadata(batch.schema.metadata), batch

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from footfall_events.errors import PoisonEvent
 from footfall_events.schemas import SIGHTINGS, AddressClass
-from footfall_events.sighting_batches import BatchHeader, decode_sightings
+from footfall_events.sighting_batches import BatchHeader, open_sightings
 from footfall_events.stores import StoreConfig
 from numpy.typing import NDArray
 
@@ -66,6 +66,7 @@ class Chunk:
 
 
 INAUDIBLE = np.iinfo(np.int8).min
+_NEVER_NULL = tuple(field.name for field in SIGHTINGS if not field.nullable)
 
 
 def read_batches(
@@ -82,7 +83,8 @@ def read_batches(
             batches.append(batch)
         except PoisonEvent as error:
             poison.append((message, error.reason))
-    rows, spans = _rows_of(batches)
+    table = _table_of(batches)
+    rows, spans = _rows_of(table), _column(table, "span_ms")
     lengths = np.array([batch.rows.num_rows for batch in batches], np.int64)
     clocks = np.array([batch.header.sensor_clock_ms for batch in batches], np.int64)
     earliest = _of_each(np.minimum, rows["first"], lengths, clocks)
@@ -93,6 +95,7 @@ def read_batches(
         (PoisonEvent("span_too_long"), _of_each(np.maximum, spans, lengths, 0) > _MAX_SPAN_MS),
         (PoisonEvent("unstable_address"), _of_each(np.logical_or, ~stable, lengths, False)),
         (PoisonEvent("rows_ahead_of_clock"), (earliest < _EARLIEST_MS) | (latest > clocks + ROW_LEAD_MS)),
+        (PoisonEvent("invalid_batch"), _hold_nulls(batches, table)),
     )
     reasons = {place: fault.reason for fault, wrong in faults for place in np.flatnonzero(wrong).tolist()}
     if not reasons:
@@ -109,7 +112,7 @@ def _read_batch(message: Message, stores: Mapping[str, int], configs: Sequence[S
     """One message, judged by all but its rows; raises PoisonEvent with the reason to dead-letter it whole."""
     if message.quarantined:
         raise PoisonEvent("quarantined")
-    header, rows = decode_sightings(message.value)
+    header, rows = open_sightings(message.value)
     if header.store_id not in stores:
         raise PoisonEvent("unknown_store")
     if message.key != header.store_id.encode():
@@ -124,21 +127,36 @@ def _read_batch(message: Message, stores: Mapping[str, int], configs: Sequence[S
     return Batch(message, store, header, rows)
 
 
-def _rows_of(batches: Sequence[Batch]) -> tuple[Columns, NDArray[np.uint16]]:
-    """The columns of Chunk, and the spans in ms."""
-    schema = SIGHTINGS.remove_metadata()
-    table = pa.Table.from_batches([batch.rows.replace_schema_metadata(None) for batch in batches], schema)
-    first = table.column("observed_at").to_numpy().astype("datetime64[ms]", copy=False).view(np.int64)
-    span = table.column("span_ms").to_numpy()
-    rssi = table.column("rssi_dbm").fill_null(INAUDIBLE).to_numpy()
-    columns = {
-        "device": table.column("device_id").to_numpy(),
-        "first": first,
-        "last": first + span,
-        "rssi": rssi,
-        "class": table.column("address_class").to_numpy(),
-    }
-    return Columns(columns), span
+def _table_of(batches: Sequence[Batch]) -> pa.Table:
+    rows = [batch.rows.replace_schema_metadata(None) for batch in batches]
+    return pa.Table.from_batches(rows, SIGHTINGS.remove_metadata())
+
+
+def _hold_nulls(batches: Sequence[Batch], table: pa.Table) -> NDArray[np.bool_]:
+    """Which batches have a null where the contract has none; the table of all of them says whether to look."""
+    if not any(table.column(name).null_count for name in _NEVER_NULL):
+        return np.zeros(len(batches), bool)
+    return np.array([any(batch.rows.column(name).null_count for name in _NEVER_NULL) for batch in batches], bool)
+
+
+def _column(table: pa.Table, name: str, null: int = 0) -> NDArray[Any]:
+    """A column of numbers; one with nulls would come as floats, which hold no device id."""
+    column: NDArray[Any] = table.column(name).fill_null(null).to_numpy()
+    return column
+
+
+def _rows_of(table: pa.Table) -> Columns:
+    """The columns of Chunk."""
+    first = table.column("observed_at").cast(pa.int64()).fill_null(0).to_numpy()
+    return Columns(
+        {
+            "device": _column(table, "device_id"),
+            "first": first,
+            "last": first + _column(table, "span_ms"),
+            "rssi": _column(table, "rssi_dbm", INAUDIBLE),
+            "class": _column(table, "address_class"),
+        }
+    )
 
 
 def _of_each(

@@ -33,7 +33,7 @@ class Burst(NamedTuple):
 
     at: float
     rssi: int | None = -50
-    device: int = 1
+    device: int | None = 1
     span_ms: int = 0
     address_class: int = 1
 
@@ -126,6 +126,7 @@ REFUSED = [
     pytest.param(
         "unstable_address", message(value("a", 0, 0, Burst(0), Burst(0, address_class=0))), id="no known class"
     ),
+    pytest.param("invalid_batch", message(value("a", 0, 0, Burst(0), Burst(0, device=None))), id="a null for a device"),
     pytest.param("span_too_long", message(value("a", 0, 0, Burst(0), Burst(0, span_ms=10_001))), id="a burst too long"),
 ]
 
