@@ -167,12 +167,13 @@ class SensorSession:
         for index in np.flatnonzero(first_beat < leaves_at).tolist():
             part = clocks[first_beat[index] : leaves_at[index]]
             np.minimum(part, stable["first"][index], out=part)
+        minutes_over = self._minutes.over(beats)
         gone = np.zeros(len(self._waiting), bool)
         for number, beat in enumerate(beats.tolist()):
             mine = leaves_at[: len(self._waiting)] == number
             gone |= mine
             yield from self._batches(beat, int(clocks[number]), self._waiting[mine])
-            minutes = self._minutes.over(beat)
+            minutes = minutes_over[number]
             if minutes is not None:
                 yield Output(beat, None, minutes)
         self._waiting = self._waiting[~gone]
