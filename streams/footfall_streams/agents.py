@@ -113,13 +113,21 @@ class SightingsAgent:
         return list(await asyncio.gather(*(self._in_thread(open_log, number) for number in partitions)))
 
     async def run(self, stream: Any, chunk_messages: int, within_s: float) -> None:
-        """Step by step, for as long as Faust runs."""
-        async for events in stream.noack_take(chunk_messages, within=within_s):
-            async with self._lock:
-                try:
-                    await self._step(events)
-                except Exception as error:
-                    _end_process(_where_it_failed(events, error), error)
+        """Step by step, for as long as Faust runs; it gathers a chunk while the step before waits for its transactions."""
+        step = asyncio.ensure_future(asyncio.sleep(0))
+        try:
+            async for events in stream.noack_take(chunk_messages, within=within_s):
+                await step
+                step = asyncio.ensure_future(self._take(events))
+        finally:
+            await step
+
+    async def _take(self, events: Sequence[_Event]) -> None:
+        async with self._lock:
+            try:
+                await self._step(events)
+            except Exception as error:
+                _end_process(_where_it_failed(events, error), error)
 
     async def _step(self, events: Sequence[_Event]) -> None:
         current = [event for event in events if self._is_current(event)]
