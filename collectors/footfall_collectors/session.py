@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,12 @@ from footfall_events.business_days import date_of
 from footfall_events.schemas import SIGHTINGS, AddressClass
 from footfall_events.sighting_batches import BatchHeader
 from footfall_events.stores import PrivacyPolicy, StoreConfig
+from numpy.typing import NDArray
 
 from footfall_collectors.bursts import BURST, BurstArray, OpenBursts
 from footfall_collectors.dot11 import IGNORED, REJECTED, AddressMemory, Block, judge
 from footfall_collectors.pseudonyms import Pseudonyms
-from footfall_collectors.radio_minutes import RadioMinutes
+from footfall_collectors.radio_minutes import RadioMinutes, rows_of
 from footfall_collectors.radiotap import NO_SIGNAL
 
 VERSION = "0.1.0"
@@ -65,6 +67,12 @@ class Heard:
     dropped_sightings: Counter[str] = field(default_factory=Counter)
 
 
+class _Batch(NamedTuple):
+    epoch: int
+    first_ms: int
+    rows: pa.RecordBatch
+
+
 class SensorSession:
     """State of one sensor between two batches. `sensor_clock_ms` of its batches never goes back."""
 
@@ -99,7 +107,7 @@ class SensorSession:
             begin_ms = int(block.ts_ms[0]) if len(block.ts_ms) else now_ms
             self._beat_ms = self._batching.next_beat_ms(begin_ms)
             # A store's watermark waits for the sensors it knows of: this one makes itself known at once.
-            yield from self._batches(begin_ms, begin_ms, np.empty(0, BURST))
+            yield from self._sent(begin_ms, begin_ms, [])
         growing = np.empty(0, BURST)
         parts = list(self._by_settings(block))
         for number, part in enumerate(parts, start=1):
@@ -121,7 +129,8 @@ class SensorSession:
         left = self._open.finish()
         self._minutes.keep(left)
         rows, self._waiting = np.concatenate([self._waiting, _stable(left)]), np.empty(0, BURST)
-        yield from self._batches(end_ms, end_ms, rows)
+        (batches,) = self._batches(rows, np.zeros(len(rows), np.int64), 1)
+        yield from self._sent(end_ms, end_ms, batches)
         minutes = self._minutes.finish()
         if minutes is not None:
             yield Output(end_ms, None, minutes)
@@ -146,7 +155,7 @@ class SensorSession:
         for begin, end in pairwise(cuts):
             yield block.slice(begin, end)
 
-    def _count(self, verdict: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
+    def _count(self, verdict: NDArray[np.uint8]) -> None:
         totals = np.bincount(verdict, minlength=20).tolist()
         self.heard.frames += len(verdict)
         for names, counter in ((REJECTED, self.heard.rejected), (IGNORED, self.heard.ignored)):
@@ -161,52 +170,65 @@ class SensorSession:
         if not len(beats):
             return
         leaves_at = np.searchsorted(beats, stable["closes_at"], "left")
-        clocks = beats.copy()
-        # The clock of a batch is the start of the oldest burst that is open at its heartbeat.
-        first_beat = np.searchsorted(beats, stable["first"], "right")
-        for index in np.flatnonzero(first_beat < leaves_at).tolist():
-            part = clocks[first_beat[index] : leaves_at[index]]
-            np.minimum(part, stable["first"][index], out=part)
-        minutes_over = self._minutes.over(beats)
-        gone = np.zeros(len(self._waiting), bool)
-        for number, beat in enumerate(beats.tolist()):
-            mine = leaves_at[: len(self._waiting)] == number
-            gone |= mine
-            yield from self._batches(beat, int(clocks[number]), self._waiting[mine])
-            minutes = minutes_over[number]
-            if minutes is not None:
-                yield Output(beat, None, minutes)
-        self._waiting = self._waiting[~gone]
+        clocks = _clocks(beats, stable["first"], leaves_at)
+        leaves_at = leaves_at[: len(self._waiting)]
+        leaving = leaves_at < len(beats)
+        batches = self._batches(self._waiting[leaving], leaves_at[leaving], len(beats))
+        self._waiting = self._waiting[~leaving]
+        minutes = self._minutes.over(beats)
+        for number, (beat_ms, clock_ms) in enumerate(zip(beats.tolist(), clocks.tolist(), strict=True)):
+            yield from self._sent(beat_ms, clock_ms, batches[number])
+            rows = minutes[number]
+            if rows is not None:
+                yield Output(beat_ms, None, rows)
         self._beat_ms = self._batching.next_beat_ms(now_ms)
 
-    def _batches(self, at_ms: int, clock_ms: int, bursts: BurstArray) -> Iterator[Output]:
-        """The bursts as batches of one epoch and at most `max_rows`; one without rows if there is none."""
-        parts = list(self._parts(bursts))
-        # Until the last part has left, the clock is the start of the first row still to come.
-        to_come = [*(first_ms for _, first_ms, _ in parts[1:]), clock_ms]
-        for (epoch, _, rows), next_ms in zip(parts, to_come, strict=False):
+    def _sent(self, at_ms: int, clock_ms: int, batches: list[_Batch]) -> Iterator[Output]:
+        """The batches that leave at an instant; one without rows if there is none."""
+        # Until the last one has left, the clock is the start of the first row still to come.
+        to_come = [*(batch.first_ms for batch in batches[1:]), clock_ms]
+        for batch, next_ms in zip(batches, to_come, strict=False):
             self._clock_ms = max(self._clock_ms, min(next_ms, clock_ms))
-            yield Output(at_ms, self._header(self._clock_ms, epoch), rows)
-        if not parts:
+            yield Output(at_ms, self._header(self._clock_ms, batch.epoch), batch.rows)
+        if not batches:
             self._clock_ms = max(self._clock_ms, clock_ms)
             yield Output(at_ms, self._header(self._clock_ms, self._epoch_at(self._clock_ms)), _NOTHING)
 
-    def _parts(self, bursts: BurstArray) -> Iterator[tuple[int, int, pa.RecordBatch]]:
-        """Epoch, first start and rows of each batch, in the order of their starts."""
+    def _batches(self, bursts: BurstArray, leaves_at: NDArray[np.int64], beats: int) -> list[list[_Batch]]:
+        """What leaves at each beat, in the order of the rows' starts: of one epoch and at most `max_rows` each."""
+        batches: list[list[_Batch]] = [[] for _ in range(beats)]
         if not len(bursts):
-            return
+            return batches
         epochs = self._days.numbers_at(bursts["first"]) // self._privacy.days
+        ids, named = self._device_ids(epochs, bursts["mac"])
+        order = np.lexsort((ids, bursts["closes_at"], bursts["first"], epochs, leaves_at))
+        order = order[named[order]]
+        if not len(order):
+            return batches
+        self.heard.sightings += len(order)
+        firsts, epochs, leaves_at = bursts["first"][order], epochs[order], leaves_at[order]
+        table = _sightings(bursts[order], ids[order])
+        borders = np.flatnonzero((np.diff(leaves_at) != 0) | (np.diff(epochs) != 0)) + 1
+        for begin, end in pairwise([0, *borders.tolist(), len(order)]):
+            for at in range(begin, end, self._batching.max_rows):
+                rows = rows_of(table, at, min(at + self._batching.max_rows, end))
+                batches[leaves_at[at]].append(_Batch(int(epochs[at]), int(firsts[at]), rows))
+        return batches
+
+    def _device_ids(
+        self, epochs: NDArray[np.int32], macs: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+        """Ids of the addresses, each in its epoch, and which have one: those of a destroyed epoch are counted only."""
+        ids, named = np.zeros(len(macs), np.uint64), np.ones(len(macs), bool)
         for epoch in np.unique(epochs).tolist():
-            of_epoch = bursts[epochs == epoch]
-            ids = self._pseudonyms.device_ids(epoch, of_epoch["mac"])
-            if ids is None:
-                self.heard.dropped_sightings["destroyed_epoch"] += len(of_epoch)
-                continue
-            order = np.lexsort((ids, of_epoch["closes_at"], of_epoch["first"]))
-            self.heard.sightings += len(order)
-            for start in range(0, len(order), self._batching.max_rows):
-                part = order[start : start + self._batching.max_rows]
-                yield epoch, int(of_epoch["first"][part[0]]), _sightings(of_epoch[part], ids[part])
+            of_epoch = epochs == epoch
+            found = self._pseudonyms.device_ids(epoch, macs[of_epoch])
+            if found is None:
+                self.heard.dropped_sightings["destroyed_epoch"] += int(of_epoch.sum())
+                named[of_epoch] = False
+            else:
+                ids[of_epoch] = found
+        return ids, named
 
     def _header(self, clock_ms: int, epoch: int, *, final: bool = False) -> BatchHeader:
         header = BatchHeader(
@@ -216,12 +238,26 @@ class SensorSession:
         return header
 
 
+def _clocks(beats: NDArray[np.int64], first: NDArray[np.int64], leaves_at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What the batch of each beat promises: the start of the oldest burst that is open at it, or the beat itself.
+
+    A burst is open at the beats from the one after `first` on, up to the one at which it leaves.
+    """
+    clocks = beats.copy()
+    at = np.searchsorted(beats, first, "right")
+    while (is_open := at < leaves_at).any():
+        first, at, leaves_at = first[is_open], at[is_open], leaves_at[is_open]
+        np.minimum.at(clocks, at, first)
+        at = at + 1
+    return clocks
+
+
 def _stable(bursts: BurstArray) -> BurstArray:
     stable: BurstArray = bursts[bursts["class"] != AddressClass.RANDOM]
     return stable
 
 
-def _sightings(bursts: BurstArray, ids: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> pa.RecordBatch:
+def _sightings(bursts: BurstArray, ids: NDArray[np.uint64]) -> pa.RecordBatch:
     unheard = bursts["rssi"] == NO_SIGNAL
     columns = {
         "device_id": pa.array(ids, pa.uint64()),
