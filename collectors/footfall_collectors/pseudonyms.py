@@ -87,9 +87,19 @@ def load_key(path: Path, privacy: PrivacyPolicy) -> EpochKey:
     return EpochKey(int(document["epoch"]), bytes.fromhex(key))
 
 
+class _ThrowawayKey(EpochKey):
+    """Derives each epoch's secret from the first one's at once: no epoch of it outlives the process, so that a way from
+    epoch to epoch, tens of thousands of days long, protects nothing."""
+
+    def of_epoch(self, epoch: int) -> bytes | None:
+        if epoch < self.epoch:
+            return None
+        return blake2b(epoch.to_bytes(8, "big"), digest_size=_KEY_BYTES, key=self.secret).digest()
+
+
 def throwaway_key(epoch: int) -> EpochKey:
-    """A random key that is written nowhere and gone with the process."""
-    return EpochKey(epoch, secrets.token_bytes(_KEY_BYTES))
+    """A random key from that epoch on, which is written nowhere and gone with the process."""
+    return _ThrowawayKey(epoch, secrets.token_bytes(_KEY_BYTES))
 
 
 class Pseudonyms:

@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from footfall_collectors.pseudonyms import EpochKey, Pseudonyms, init_key, load_key
+from footfall_collectors.pseudonyms import EpochKey, Pseudonyms, init_key, load_key, throwaway_key
 from footfall_events.errors import ConfigError
 from footfall_events.stores import PrivacyPolicy
 from hypothesis import given, settings
@@ -88,6 +88,16 @@ def test_another_epoch_or_store_is_another_pseudonym_and_a_past_epoch_has_none()
         100, mac
     )
     assert here.device_ids(99, mac) is None
+
+
+def test_a_throwaway_key_names_nobody_twice_over_epochs_stores_and_processes() -> None:
+    key, mac = throwaway_key(100), np.array([0x001B2FDEAD01], np.uint64)
+    cases = [(key, "here", 100), (key, "here", 101), (key, "there", 100), (throwaway_key(100), "here", 100)]
+    found = [Pseudonyms(made, "store", store).device_ids(epoch, mac) for made, store, epoch in cases]
+    assert len({int(ids[0]) for ids in found if ids is not None}) == len(cases)
+    assert Pseudonyms(key, "store", "here").device_ids(100, mac) == found[0]
+    assert Pseudonyms(key, "store", "here").device_ids(99, mac) is None
+    assert key.secret.hex() not in repr(key)
 
 
 def test_a_key_file_is_private_never_overwritten_and_bound_to_its_policy(tmp_path: Path) -> None:
