@@ -151,6 +151,62 @@ def test_a_time_that_jumps_by_months_ends_the_capture_before_it() -> None:
     assert "months later" in trouble
 
 
+def _walked(data: bytes, order: str) -> list[tuple[int, bytes]]:
+    """Seconds and bytes of the frames of a capture, followed one by one."""
+    place, found = 24, []
+    while place + 16 <= len(data):
+        seconds, _, captured, _ = struct.unpack_from(order + "IIII", data, place)
+        if captured > 262_144 or place + 16 + captured > len(data):
+            break
+        found.append((seconds, data[place + 16 : place + 16 + captured]))
+        place += 16 + captured
+    return found
+
+
+def _lookalikes(rng: Random, order: str, seconds: int) -> bytes:
+    """A capture whose frames hold what looks like records: some end where a record does, some lead into one."""
+    magic = struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, RADIOTAP)
+    parts = [magic]
+    for _ in range(rng.randrange(1, 60)):
+        seconds += rng.choice((0, 0, 1, 3_600, 30 * 86_400))
+        fakes = [
+            struct.pack(order + "IIII", seconds + rng.randrange(2), 7, captured, captured) + bytes(rng.randrange(3))
+            for captured in rng.choices((0, 1, 16, 17, 40, 300), k=rng.randrange(5))
+        ]
+        body = b"".join(fakes) + bytes(rng.choice((0, 1, 30)))
+        parts.append(struct.pack(order + "IIII", seconds, 5, len(body), len(body) + rng.randrange(2)) + body)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(1_700_000_000, id="today"),
+        pytest.param(0x65FF_FFF0, id="the highest octet of the time turns"),
+        pytest.param(3, id="a clock that was not set"),
+    ],
+)
+def test_frames_that_hold_what_looks_like_records_are_followed_as_they_stand(seconds: int, order: str) -> None:
+    for seed in range(200):
+        rng = Random(seed)
+        data = _lookalikes(rng, order, seconds)
+        if seed % 2:
+            data = data[: rng.randrange(24, len(data))]
+        found, _ = _read(io.BytesIO(data))
+        assert [(ts_ms // 1_000, frame) for ts_ms, frame in _frames(found)] == _walked(data, order), f"seed {seed}"
+
+
+def test_a_record_longer_than_a_frame_can_be_ends_the_capture_where_it_stands() -> None:
+    whole = pcap(FRAMES[:3])
+    for captured, room in ((262_145, 99), (262_145, 262_145), (0xFFFFFFFF, 99)):
+        found, trouble = _read(
+            io.BytesIO(whole + struct.pack("<IIII", 1_700_000_001, 0, captured, captured) + bytes(room))
+        )
+        assert _frames(found) == FRAMES[:3]
+        assert f"damaged record at byte {len(whole)};" in trouble
+
+
 class _OneByOne(io.BytesIO):
     """A file that gives one byte a read, as a slow pipe may."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from footfall_collectors.dot11 import BARE, RADIOTAP, Block
 from footfall_collectors.sources.unreadable import UnreadableCapture
@@ -79,11 +80,10 @@ def _pcap_blocks(file: BinaryIO, order: str, fraction: int, name: str) -> Iterat
     link_type = struct.unpack(order + "I", header[16:])[0] & 0x0FFFFFFF
     rest = b""
     seen = 24
-    unpack = struct.Struct(order + "IIII").unpack_from
     while True:
         chunk = file.read1(_BLOCK_BYTES) if hasattr(file, "read1") else file.read(_BLOCK_BYTES)
         data = rest + chunk
-        block, used, damaged = _walk(data, unpack, fraction, link_type)
+        block, used, damaged = _records(data, order, fraction, link_type)
         yield block
         seen += used
         rest = data[used:]
@@ -103,23 +103,72 @@ def _read(file: BinaryIO, count: int) -> bytes:
     return found
 
 
-def _walk(
-    data: bytes, unpack: Callable[[bytes, int], tuple[int, ...]], fraction: int, link_type: int
-) -> tuple[Block, int, bool]:
+def _records(data: bytes, order: str, fraction: int, link_type: int) -> tuple[Block, int, bool]:
     """Whole records of `data`, the bytes they take, and whether what follows cannot be a record."""
-    place, end = 0, len(data)
-    starts, lengths, times = [], [], []
-    damaged = False
-    while place + 16 <= end:
-        seconds, part, captured, _ = unpack(data, place)
-        if captured > _MAX_FRAME:
-            damaged = True
-            break
-        if place + 16 + captured > end:
-            break
-        starts.append(place + 16)
-        lengths.append(captured)
-        times.append(seconds * 1000 + part // fraction)
+    headers, used, damaged = _headers(data, order)
+    octets = np.frombuffer(data, np.uint8)
+    seconds, part, captured = (_words(octets, headers + 4 * word, order) for word in range(3))
+    return Block(octets, headers + 16, captured, seconds * 1000 + part // fraction, link_type), used, damaged
+
+
+def _headers(data: bytes, order: str) -> tuple[NDArray[np.int64], int, bool]:
+    """Where the headers of the whole records stand, where the last record ends, and whether the next one is damaged.
+
+    A record says only where the next one begins, so they would have to be followed one by one. Instead all places
+    that look like a header are found at once, and runs of them in which each ends where the next begins are followed
+    in one step. The guesses decide how long this takes, never what is found.
+    """
+    captured_at = struct.Struct(order + "8xI").unpack_from
+    guesses, follows = _guesses(np.frombuffer(data, np.uint8), order)
+    # The last guess of each run.
+    lasts = np.flatnonzero(np.append(guesses[1:] != follows[:-1], True))
+    found: list[NDArray[np.int64]] = []
+    place = 0
+    while place + 16 <= len(data):
+        first = int(np.searchsorted(guesses, place))
+        if first < len(guesses) and guesses[first] == place:
+            last = int(lasts[np.searchsorted(lasts, first)])
+            found.append(guesses[first : last + 1])
+            place = int(follows[last])
+            continue
+        (captured,) = captured_at(data, place)
+        if captured > _MAX_FRAME or place + 16 + captured > len(data):
+            return _joined(found), place, captured > _MAX_FRAME
+        found.append(np.array([place]))
         place += 16 + captured
-    start, captured_bytes, ts_ms = (np.array(column, np.int64) for column in (starts, lengths, times))
-    return Block(np.frombuffer(data, np.uint8), start, captured_bytes, ts_ms, link_type), place, damaged
+    return _joined(found), place, False
+
+
+def _guesses(octets: NDArray[np.uint8], order: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places that look like the header of a record that is whole, and where such a record would end.
+
+    It would be of about the time of the first, and its lengths have nothing in their highest octets. None at all if
+    more places look so than there can be headers: where a clock says 1970, every zero does.
+    """
+    high = 3 if order == "<" else 0  # of four octets
+    room = len(octets) - 15
+    if room <= 0:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    # The highest octet of seconds stays for 194 days; the next is as good.
+    looks = octets[high : room + high] - octets[high] <= 1
+    for word in (2, 3):
+        looks &= octets[4 * word + high :][:room] == 0
+    if np.count_nonzero(looks) > len(octets) // 16:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    guesses = np.flatnonzero(looks)
+    captured = _words(octets, guesses + 8, order)
+    follows = guesses + 16 + captured
+    whole = (captured <= _MAX_FRAME) & (follows <= len(octets))
+    return guesses[whole], follows[whole]
+
+
+def _joined(places: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(places) if places else np.empty(0, np.int64)
+
+
+def _words(octets: NDArray[np.uint8], at: NDArray[np.int64], order: str) -> NDArray[np.int64]:
+    """32-bit words at the places given."""
+    words = np.zeros(len(at), np.int64)
+    for octet in range(4):
+        words |= octets[at + octet].astype(np.int64) << (8 * octet if order == "<" else 24 - 8 * octet)
+    return words
