@@ -113,7 +113,7 @@ class SightingsAgent:
         return list(await asyncio.gather(*(self._in_thread(open_log, number) for number in partitions)))
 
     async def run(self, stream: Any, chunk_messages: int, within_s: float) -> None:
-        """Step by step, for as long as Faust runs; it gathers a chunk while the last step waits for its transactions."""
+        """Step by step, for as long as Faust runs; it gathers a chunk while the step before waits for the broker."""
         step = asyncio.ensure_future(asyncio.sleep(0))
         try:
             async for events in stream.noack_take(chunk_messages, within=within_s):

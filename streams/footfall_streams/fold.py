@@ -8,7 +8,7 @@ are published at those cuts, so what is published, and its version, is the same 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +45,7 @@ from footfall_streams.watermark import StoreClock
 DAY_MS = 86_400_000
 _STORE_SHIFT = 44
 _EPOCH_SHIFT = 48
+_BYTES_AT_ONCE = 16 * 1024 * 1024  # some 600,000 sightings
 _ROWS_A_MESSAGE = 2000  # keeps a message of visits near 200 kB
 
 
@@ -69,6 +70,18 @@ class _Revised:
     minutes: list[tuple[MinuteRows, NDArray[np.int64]]] = field(default_factory=list)
     presence_hours: list[NDArray[np.int64]] = field(default_factory=list)
     minute_hours: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+def _parts(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+    """The messages in pieces that are folded one after the other: what is in memory at once depends on their bytes."""
+    begin, size = 0, 0
+    for place, message in enumerate(messages):
+        if size and size + len(message.value) > _BYTES_AT_ONCE:
+            yield messages[begin:place]
+            begin, size = place, 0
+        size += len(message.value)
+    if begin < len(messages):
+        yield messages[begin:]
 
 
 class StoreJob:
@@ -135,22 +148,28 @@ class StoreJob:
     def take(self, messages: Sequence[Message]) -> Step:
         """Fold the messages in, in the order given (ascending offsets within each partition)."""
         step, revised = Step(), _Revised()
+        taken = [piece for part in _parts(messages) for piece in self._fold(part, step, revised)]
+        if taken:
+            self._forget(taken, revised)
+            self._write_visits(revised, step)
+            self._write_minutes(revised, step)
+            self._write_state(taken, revised, step)
+        return step
+
+    def _fold(self, messages: Sequence[Message], step: Step, revised: _Revised) -> list[_Taken]:
+        """Change the state by the messages; the batches that were new."""
         chunk = read_batches(messages, self._numbers, self._configs, self._partitions)
         for message, reason in chunk.poison:
             step.dead_letter(message, message.value, reason)
         taken = self._schedule(chunk.batches, step)
         if not taken:
-            return step
+            return taken
         sightings, round_of = self._sightings(taken, chunk, step)
         rounds = max(piece.round for piece in taken) + 1
         for number in range(rounds):
             pieces = [piece for piece in taken if piece.round == number]
             self._round(pieces, sightings[round_of == number] if rounds > 1 else sightings, revised)
-        self._forget(taken, revised)
-        self._write_visits(revised, step)
-        self._write_minutes(revised, step)
-        self._write_state(taken, revised, step)
-        return step
+        return taken
 
     def _schedule(self, batches: list[Batch], step: Step) -> list[_Taken]:
         """Run the clocks over the batches one by one: which are new, and in which round each is folded."""

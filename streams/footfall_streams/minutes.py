@@ -115,7 +115,7 @@ def add_fold(deltas: Deltas, fold: Fold) -> None:
     was_inside = np.flatnonzero(old_last >= old_first)
     groups, chosen = np.unique(group[was_inside], return_index=True)
     kept = was_inside[chosen]
-    others = np.setdiff1d(was_inside, kept)
+    others = np.delete(was_inside, chosen)
     deltas.add("present", _spans(before["store"][others], old_first[others], old_last[others]), -1)
     fresh = np.ones(len(after), bool)
     fresh[groups] = False

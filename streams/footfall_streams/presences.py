@@ -157,11 +157,11 @@ class Presences:
         if not len(sightings):
             return Fold(sightings, sightings, np.empty(0, np.int64))
         # Most sightings of a chunk belong to a few presences: these are what meets those that are known.
-        fresh, _ = chains(sightings, _gap_ms(sightings, days))
+        fresh, _ = chains(sightings, days.gap_ms(sightings["store"], sightings["first"]))
         taken = self._places(distinct(fresh["key"]))
         before = self.rows[taken]
         together = Columns.concatenate([before, fresh])
-        after, group = chains(together, _gap_ms(together, days))
+        after, group = chains(together, days.gap_ms(together["store"], together["first"]))
         after["closed"] = 0
         grown = np.zeros(len(after), bool)
         grown[group[len(before) :]] = True
@@ -190,11 +190,6 @@ class Presences:
         due: NDArray[np.int64] = still_open[passed]
         self.rows["closed"][due] = 1
         return due
-
-
-def _gap_ms(rows: PresenceRows, days: StoreDays) -> NDArray[np.int64]:
-    gap_ms: NDArray[np.int64] = days.lookup(rows["store"], rows["first"])["gap_ms"]
-    return gap_ms
 
 
 def dwell_s(rows: PresenceRows) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ class StreamSettings:
     config: Path
     group: str = "footfall-streams"
     commit_interval_s: float = 0.5
-    chunk_messages: int = 1000
+    chunk_messages: int = 2000
     session_timeout_s: float = 20.0
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 9102

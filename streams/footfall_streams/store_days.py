@@ -68,6 +68,8 @@ class StoreDays:
         self._stores = list(stores)
         self._table = Columns.zeros(0, STORE_DAY)
         self._known: set[int] = set()
+        gaps_s = [{version.rule.gap_s for version in store.versions} for store in self._stores]
+        self._only_gap_ms = np.array([gaps.pop() * 1000 if len(gaps) == 1 else -1 for gaps in gaps_s], np.int64)
         self.rule_labels: list[str] = []
 
     def lookup(self, store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> StoreDayRows:
@@ -79,6 +81,11 @@ class StoreDays:
             self._add(missing)
         keys = (store.astype(np.int64) << _STORE_SHIFT) + instant_ms
         return StoreDayRows(self._table, np.searchsorted(self._table["key"], keys, "right") - 1)
+
+    def gap_ms(self, store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The gap of each (store, instant); only a store whose rules differ in it has its business day looked up."""
+        gap_ms: NDArray[np.int64] = self._only_gap_ms[store]
+        return gap_ms if (gap_ms >= 0).all() else self.lookup(store, instant_ms)["gap_ms"]
 
     def _add(self, codes: list[int]) -> None:
         rows = {int(row["key"]): row for row in self._table}

@@ -28,7 +28,7 @@ from tests.bench.broker import OUTPUTS, broker, fill, renew
 from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
 from tests.bench.workload import SESSION, Workload
 
-CHUNK = 1000
+CHUNK = 2000
 """Messages a step at most, the worker's default and the loops'."""
 WORKER, DECODE, CONSUME = "Footfall, the whole job", "Faust, decode and sort only", "confluent-kafka, read only"
 _UNIT = "sightings/s"

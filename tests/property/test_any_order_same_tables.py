@@ -5,6 +5,8 @@ Each promise stands as a function of a seed in properties.py and edges.py, where
 
 from __future__ import annotations
 
+import footfall_streams.fold as fold
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -111,3 +113,10 @@ def test_a_joined_visit_leaves_no_phantom(seed: int) -> None:
 @small_stories
 def test_a_visit_that_starts_earlier_leaves_no_phantom(seed: int) -> None:
     edges.a_visit_that_starts_earlier(seed)
+
+
+@pytest.mark.parametrize("size", [1, 3000])
+def test_a_chunk_that_is_folded_in_parts_gives_the_same_tables(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "_BYTES_AT_ONCE", size)
+    for seed in range(20):
+        properties.any_chunking(seed)
