@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,18 +128,10 @@ def loop(kind: str, kafka: str, count: int) -> float:
 def worker(kafka: str, directory: Path, case: Case, count: int, cpu: Cpu) -> float:
     """Messages a second of a worker that starts from nothing; its visits are checked."""
     renew(kafka, OUTPUTS)
-    config = directory / "chain.toml"
-    config.write_text(case.workload.toml, encoding="utf-8")
-    port = free_port()
-    options = ("--config", config, "--bootstrap", kafka, "--metrics-port", str(port))
-    child = Child("stream", footfall("stream", *options), directory / "stream.log", os.environ)  # noqa: TID251
-    child.start()
-    try:
-        _until_done(child, port, case.workload.sightings)
-        cpu.seconds += _cpu_s(child)
+    with working(kafka, directory, case.workload.toml) as running:
+        running.wait_for("sightings_total", case.workload.sightings)
+        cpu.seconds += _cpu_s(running.child)
         cpu.sightings += case.workload.sightings
-    finally:
-        child.stop()
     steps = progress(kafka)
     assert steps[-1][1] == count, f"{steps[-1][1]} of {count} messages are in checkpoints"
     check_visits(kafka, case.workload)
@@ -146,21 +139,46 @@ def worker(kafka: str, directory: Path, case: Case, count: int, cpu: Cpu) -> flo
     return (last - first) / (ended - began)
 
 
-def _until_done(child: Child, port: int, sightings: int) -> None:
-    """Ask seldom: the answer comes from the worker's own process."""
-    deadline = time.monotonic() + _WAIT_S
-    while time.monotonic() < deadline:
-        assert child.exit_code() is None, child.tail()
+@dataclass(frozen=True)
+class Working:
+    """A running `footfall stream` and what it tells of itself."""
+
+    child: Child
+    port: int
+
+    def metric(self, name: str) -> float:
+        """One of its numbers without labels, by its name without the prefix; -1 while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as reply:
                 lines = reply.read().decode().splitlines()
         except OSError:
-            lines = []
-        for line in lines:
-            if line.startswith("footfall_streams_sightings_total") and float(line.split()[1]) >= sightings:
-                return
-        time.sleep(0.5)
-    raise TimeoutError(f"the worker is not done after {_WAIT_S} s:\n{child.tail()}")
+            return -1
+        (found,) = (line for line in lines if line.startswith(f"footfall_streams_{name} "))
+        return float(found.split()[1])
+
+    def wait_for(self, name: str, value: float, every_s: float = 0.5) -> None:
+        """Until a number has reached a value; asked seldom, for the answer comes from the worker itself."""
+        deadline = time.monotonic() + _WAIT_S
+        while self.metric(name) < value:
+            assert self.child.exit_code() is None, self.child.tail()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} is {self.metric(name)} after {_WAIT_S} s:\n{self.child.tail()}")
+            time.sleep(every_s)
+
+
+@contextmanager
+def working(kafka: str, directory: Path, toml: str) -> Iterator[Working]:
+    """A worker with this configuration, ended with the block."""
+    config = directory / "chain.toml"
+    config.write_text(toml, encoding="utf-8")
+    port = free_port()
+    options = ("--config", config, "--bootstrap", kafka, "--metrics-port", str(port))
+    child = Child("stream", footfall("stream", *options), directory / "stream.log", os.environ)  # noqa: TID251
+    child.start()
+    try:
+        yield Working(child, port)
+    finally:
+        child.stop()
 
 
 def _cpu_s(child: Child) -> float:
