@@ -1,0 +1,31 @@
+"""What other processes cost and count: processor time from /proc, and one counter of a /metrics page."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from pathlib import Path
+
+from footfall_cli.children import Child
+
+
+def pid_of(child: Child) -> int:
+    """Number of the process; it must have been started."""
+    assert child.process is not None, f"{child.name} was not started"
+    return child.process.pid
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a process so far, user and system, all threads, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def counter(port: int, name: str) -> float:
+    """A counter of a process on this machine, summed over its labels; 0 while it does not answer yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            lines = reply.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
