@@ -45,16 +45,9 @@ def collapse(frames: FrameArray) -> tuple[BurstArray, NDArray[np.int64]]:
     for column in (frames["mac"], frames["class"], minute):
         starts[1:] |= column[1:] != column[:-1]
     starts[1:] |= frames["ts"][1:] - frames["ts"][:-1] > MAX_SILENCE_MS
-    while True:
-        heads = np.flatnonzero(starts)
-        burst = np.cumsum(starts) - 1
-        beyond = frames["ts"] - frames["ts"][heads][burst] > MAX_SPAN_MS
-        # The first frame beyond the span of its burst opens the next one; those behind it are judged anew.
-        opens = np.flatnonzero(beyond)
-        if not len(opens):
-            break
-        opens = opens[np.unique(burst[opens], return_index=True)[1]]
-        starts[opens] = True
+    starts[_beyond_their_span(frames["ts"], starts)] = True
+    heads = np.flatnonzero(starts)
+    burst = np.cumsum(starts) - 1
     bursts = np.zeros(len(heads), BURST)
     if not len(heads):
         return bursts, burst
@@ -67,6 +60,27 @@ def collapse(frames: FrameArray) -> tuple[BurstArray, NDArray[np.int64]]:
     bursts["frames"] = np.diff(np.append(heads, len(frames))).clip(max=65_535)
     bursts["closes_at"] = closes_at_ms(bursts["first"], bursts["last"], bursts["class"] == AddressClass.RANDOM)
     return bursts, burst
+
+
+def _beyond_their_span(ts_ms: NDArray[np.int64], starts: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The frames that open a burst because the one before has its span: the first beyond it, which may have another.
+
+    `starts` marks the frames that open one anyhow. The work grows with the bursts of the longest chain, not with the
+    frames times those bursts: a radio that is never silent is a chain of thousands.
+    """
+    if not len(ts_ms):
+        return np.empty(0, np.int64)
+    chain = np.append(np.cumsum(starts), 0)  # behind the last frame there is none
+    # Times of one chain, then of the next: one rising column, in which every chain's next burst is found at once.
+    rising = ts_ms - ts_ms.min()
+    rising += chain[:-1] * (int(rising.max()) + MAX_SPAN_MS + 1)
+    heads = np.flatnonzero(starts)
+    found = [heads[:0]]
+    while len(heads):
+        opens = np.searchsorted(rising, rising[heads] + MAX_SPAN_MS, "right")
+        heads = opens[chain[opens] == chain[heads]]
+        found.append(heads)
+    return np.concatenate(found)
 
 
 class OpenBursts:
