@@ -12,6 +12,7 @@ from footfall_events.errors import BrokerUnavailable, ConfigError
 from prometheus_client import CollectorRegistry, start_http_server
 
 from footfall_streams.app import build_app
+from footfall_streams.memory import keep_no_spare_memory
 from footfall_streams.settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "FOOTFALL_METRICS_PORT": args.metrics_port,
     }
     settings = StreamSettings.from_mapping({**environ, **{name: value for name, value in given.items() if value}})
+    keep_no_spare_memory()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     registry = CollectorRegistry()
     app = _build(settings, registry)
