@@ -21,7 +21,7 @@ from typing import Protocol
 import pyarrow as pa
 from footfall_events.errors import PoisonEvent, Retryable, StoreUnavailable
 
-from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place, read_item
+from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place, open_item
 from footfall_sinks.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
@@ -242,4 +242,4 @@ class Sink:
 def _item(message: Message) -> Item:
     if message.poison:
         return Item(message.offset, message.key, message.value, None, message.poison)
-    return read_item(message.topic, message.offset, message.key, message.value)
+    return open_item(message.topic, message.offset, message.key, message.value)
