@@ -1,7 +1,7 @@
 """Has a worker's memory follow what it holds: freed columns go back to the system, short-lived ones are used again.
 
 Left alone, glibc keeps an arena a thread and raises its own thresholds with the largest column it has seen, and Arrow
-keeps a pool beside it: of 700 MB after a backlog that left a million presences 130 held nothing (tests/bench/growth.py).
+keeps a pool beside it: of 700 MB after a backlog that left a million presences 130 held nothing (see tests/bench).
 """
 
 from __future__ import annotations
