@@ -21,6 +21,7 @@ from footfall_streams.checkpoint import LogFacts, PartitionLog, describe_log
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
+from footfall_streams.step import Step
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ class SightingsAgent:
         self._metrics = metrics
         self._pass_by = pass_by
         self._logs: dict[int, PartitionLog] = {}
+        self._next: dict[int, int] = {}
         self._lock = asyncio.Lock()
+        self._committing: asyncio.Future[None] | None = None
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="partition")
 
     async def own(self, *_: object, **__: object) -> None:
@@ -82,6 +85,7 @@ class SightingsAgent:
                 partitions = sorted(
                     tp.partition for tp in self._app.consumer.assignment() if tp.topic == SIGHTINGS.name
                 )
+                await self._committed()
                 self._job.release_all()
                 self._logs = {}
                 opened = await self._open_logs(partitions)
@@ -89,9 +93,10 @@ class SightingsAgent:
                     self._job.restore(partition_log.partition, partition_log.progress.log_epoch, partition_log.state)
                     partition_log.state = {}
                     self._logs[partition_log.partition] = partition_log
+                self._next = {number: entry.progress.next_offset for number, entry in self._logs.items()}
                 self._pass_by("restored")
                 # Faust seeks to the committed offset right after this: make that the one the state stands at.
-                offsets = {TP(SIGHTINGS.name, n): entry.progress.next_offset for n, entry in self._logs.items()}
+                offsets = {TP(SIGHTINGS.name, number): offset for number, offset in self._next.items()}
                 if offsets:
                     await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
                 # But aiokafka takes an offset of 0 for none, and stays where the group was before (seek_to_committed).
@@ -113,7 +118,7 @@ class SightingsAgent:
         return list(await asyncio.gather(*(self._in_thread(open_log, number) for number in partitions)))
 
     async def run(self, stream: Any, chunk_messages: int, within_s: float) -> None:
-        """Step by step, for as long as Faust runs; it gathers a chunk while the step before waits for the broker."""
+        """For as long as Faust runs, three chunks at a time: one gathered, one folded, one waiting for the broker."""
         step = asyncio.ensure_future(asyncio.sleep(0))
         try:
             async for events in stream.noack_take(chunk_messages, within=within_s):
@@ -121,6 +126,7 @@ class SightingsAgent:
                 step = asyncio.ensure_future(self._take(events))
         finally:
             await step
+            await self._committed()
 
     async def _take(self, events: Sequence[_Event]) -> None:
         async with self._lock:
@@ -130,25 +136,42 @@ class SightingsAgent:
                 _end_process(_where_it_failed(events, error), error)
 
     async def _step(self, events: Sequence[_Event]) -> None:
-        current = [event for event in events if self._is_current(event)]
-        chunk, ends = await self._guard(current)
+        chunk, ends = await self._guard([event for event in events if self._is_current(event)])
         self._pass_by("guarded")
-        step = self._job.take(chunk)
+        # Most of a fold is numpy's, which lets go of the interpreter: Faust gathers and heartbeats meanwhile.
+        step = await self._in_thread(self._job.take, chunk)
         self._pass_by("folded")
+        self._next |= ends
+        # What is told is what is committed: the next fold changes both while this step's transactions are under way.
+        tell = partial(self._metrics.tell, step.counts, len(self._job.presences), self._job.watermarks())
         started = time.monotonic()
-        await asyncio.gather(
-            *(
-                self._in_thread(
-                    self._logs[number].commit, step.outputs.get(number, []), step.state.get(number, {}), end
+        await self._committed()
+        self._metrics.commit_wait_seconds.inc(time.monotonic() - started)
+        self._committing = asyncio.ensure_future(self._commit(events, step, ends, tell))
+
+    async def _committed(self) -> None:
+        """Until the step before is written, so that steps are written in their order."""
+        if self._committing is not None:
+            await self._committing
+
+    async def _commit(
+        self, events: Sequence[_Event], step: Step, ends: Mapping[int, int], tell: Callable[[], None]
+    ) -> None:
+        """Write a folded step, each partition in a transaction of its own; then tell Prometheus and the group."""
+        try:
+            started = time.monotonic()
+            await asyncio.gather(
+                *(
+                    self._in_thread(
+                        self._logs[number].commit, step.outputs.get(number, []), step.state.get(number, {}), end
+                    )
+                    for number, end in ends.items()
                 )
-                for number, end in ends.items()
             )
-        )
-        self._metrics.commit_seconds.observe(time.monotonic() - started)
-        self._metrics.count(step.counts)
-        self._metrics.presences.set(len(self._job.presences))
-        for store_id, watermark_ms in self._job.watermarks().items():
-            self._metrics.watermark.labels(store_id).set(watermark_ms / 1000)
+            self._metrics.commit_seconds.observe(time.monotonic() - started)
+        except Exception as error:
+            _end_process(_where_it_failed(events, error), error)
+        tell()
         for event in events:
             event.ack()
         self._pass_by("acknowledged")
@@ -168,7 +191,7 @@ class SightingsAgent:
         for event in events:
             message = event.message
             partition_log = self._logs[message.partition]
-            expected = ends.get(message.partition, partition_log.progress.next_offset)
+            expected = ends.get(message.partition, self._next[message.partition])
             if message.offset < expected:
                 self._metrics.stale_messages.labels("already_done").inc()
                 repeating.add(message.partition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -36,14 +37,18 @@ class StreamMetrics:
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
             registry=registry,
         )
+        self.commit_wait_seconds = counter("commit_wait_seconds", "time that folded steps waited for the one before")
         self.presences = Gauge("footfall_streams_presences", "presences held in memory", registry=registry)
         self.partitions = Gauge("footfall_streams_partitions", "partitions owned", registry=registry)
         self.watermark = Gauge(
             "footfall_streams_watermark_timestamp_seconds", "watermark of each store", ("store_id",), registry=registry
         )
 
-    def count(self, counts: Counts[str]) -> None:
-        """Add a step's counts, named `kind` or `kind/reason`."""
+    def tell(self, counts: Counts[str], presences: int, watermarks_ms: Mapping[str, int]) -> None:
+        """Add a step's counts, named `kind` or `kind/reason`, and set what it left."""
+        self.presences.set(presences)
+        for store_id, watermark_ms in watermarks_ms.items():
+            self.watermark.labels(store_id).set(watermark_ms / 1000)
         for name, amount in counts.items():
             kind, _, reason = name.partition("/")
             if reason:
