@@ -166,9 +166,11 @@ class StoreJob:
             return taken
         sightings, round_of = self._sightings(taken, chunk, step)
         rounds = max(piece.round for piece in taken) + 1
+        presences, places = self.presences.lend(sightings["key"])
         for number in range(rounds):
             pieces = [piece for piece in taken if piece.round == number]
-            self._round(pieces, sightings[round_of == number] if rounds > 1 else sightings, revised)
+            self._round(pieces, sightings[round_of == number] if rounds > 1 else sightings, presences, revised)
+        self.presences.put_back(presences, places)
         return taken
 
     def _schedule(self, batches: list[Batch], step: Step) -> list[_Taken]:
@@ -252,19 +254,19 @@ class StoreJob:
                 value = encode_sightings(piece.batch.header, rows)
                 step.dead_letter(piece.batch.message, value, "beyond_horizon")
 
-    def _round(self, pieces: list[_Taken], sightings: PresenceRows, revised: _Revised) -> None:
+    def _round(self, pieces: list[_Taken], sightings: PresenceRows, presences: Presences, revised: _Revised) -> None:
         """Fold one piece of every store's messages: merge, close, count, publish."""
         stores = np.array([piece.batch.store for piece in pieces], np.int64)
         for piece in pieces:
             self._watermark[piece.batch.store] = piece.after_ms
         deltas = Deltas()
-        fold = self.presences.merge(sightings, self._days)
+        fold = presences.merge(sightings, self._days)
         add_fold(deltas, fold)
         withdrawn = (fold.before["closed"] == 1) & (fold.after["closed"][fold.group] == 0)
         gone = fold.before[withdrawn]
         revised.visits.append((gone, fold.after["touched"][fold.group[withdrawn]], np.ones(len(gone), np.uint8)))
-        due = self.presences.close_due(self._watermark)
-        closed = self.presences.rows[due]
+        due = presences.close_due(self._watermark)
+        closed = presences.rows[due]
         still_open = closed.copy()
         still_open["closed"] = 0
         add_points(deltas, still_open, -1)
@@ -273,7 +275,7 @@ class StoreJob:
         for rows in (fold.before, fold.after, closed):
             revised.presence_hours.append(hours_of(rows["store"], rows["first"]))
         changed = [self._hear(pieces), self.minutes.apply(deltas)]
-        changed.append(self._publish(pieces, revised))
+        changed.append(self._publish(pieces, presences, revised))
         for keys in changed:
             revised.minute_hours.append(hours_of(stores_of(keys), starts_ms(keys)))
 
@@ -303,7 +305,7 @@ class StoreJob:
             raise ConfigError([f"store {batch.header.store_id} has had more than {MAX_SENSORS} sensors: reset it"])
         return 1 << number
 
-    def _publish(self, pieces: list[_Taken], revised: _Revised) -> NDArray[np.int64]:
+    def _publish(self, pieces: list[_Taken], presences: Presences, revised: _Revised) -> NDArray[np.int64]:
         due = np.zeros(len(self._ids), bool)
         offset = np.zeros(len(self._ids), np.int64)
         for piece in pieces:
@@ -311,7 +313,7 @@ class StoreJob:
                 due[piece.batch.store], offset[piece.batch.store] = True, piece.batch.message.offset
         if not due.any():
             return np.empty(0, np.int64)
-        hold = holds(self.presences.rows, len(self._ids))
+        hold = holds(presences.rows, len(self._ids))
         rows, changed = self.minutes.publish(due, self._watermark, self._gap_ms, hold)
         revised.minutes.append((rows, offset[stores_of(rows["key"])]))
         return changed

@@ -152,6 +152,22 @@ class Presences:
         """Forget every row where `mask` is False."""
         self.rows = self.rows[mask]
 
+    def lend(self, keys: NDArray[np.uint64]) -> tuple[Presences, NDArray[np.int64]]:
+        """Every row that is open or has one of the keys, to be changed apart, and the places to `put_back`.
+
+        What may still be revised is many times what a chunk can change: only these two look at all of it.
+        """
+        chosen = self.rows["closed"] == 0
+        chosen[self._places(distinct(keys))] = True
+        places = np.flatnonzero(chosen)
+        lent = Presences()
+        lent.rows = self.rows[places]
+        return lent, places
+
+    def put_back(self, lent: Presences, places: NDArray[np.int64]) -> None:
+        """What became of the rows that were lent from these places."""
+        self._replace(places, lent.rows)
+
     def merge(self, sightings: PresenceRows, days: StoreDays) -> Fold:
         """Fold in single sightings, in any order; the merged rows are open until `close_due` says otherwise."""
         if not len(sightings):
