@@ -92,11 +92,16 @@ def _ranges(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64
     return numbers
 
 
+def _began(rows: PresenceRows) -> NDArray[np.int64]:
+    """Where an open presence will add an entry, or a passer-by, ms."""
+    began: NDArray[np.int64] = np.where(rows["entered"] != NEVER_ENTERED, rows["entered"], rows["first"])
+    return began
+
+
 def add_points(deltas: Deltas, rows: PresenceRows, sign: int) -> None:
     """What the presences add (sign 1) or took back (-1), but for `present`."""
     entered, closed = rows["entered"] != NEVER_ENTERED, rows["closed"] == 1
-    store, first = rows["store"], rows["first"]
-    began = np.where(entered, rows["entered"], first)
+    store, first, began = rows["store"], rows["first"], _began(rows)
     inside, outside = closed & entered, closed & ~entered
     deltas.add("entries", minute_keys(store[inside], rows["entered"][inside]), sign)
     deltas.add("exits", minute_keys(store[inside], rows["left"][inside]), sign)
@@ -107,22 +112,40 @@ def add_points(deltas: Deltas, rows: PresenceRows, sign: int) -> None:
 def add_fold(deltas: Deltas, fold: Fold) -> None:
     """The difference that one merge makes. A presence only grows, so mostly just its new minutes count."""
     before, after, group = fold.before, fold.after, fold.group
-    add_points(deltas, before, -1)
-    add_points(deltas, after, 1)
+    # Open before and after, and begun in the same minute: the part took back what its group adds.
+    began = _began(before) // MINUTE_MS == (_began(after) // MINUTE_MS)[group]
+    groups, kept = _first_of_each(
+        group, np.flatnonzero(began & (before["closed"] == 0) & (after["closed"][group] == 0))
+    )
+    add_points(deltas, before[_others(len(before), kept)], -1)
+    add_points(deltas, after[_others(len(after), groups)], 1)
     first, last = _present_range(after)
     old_first, old_last = _present_range(before)
     # The first part of each group that was inside at some minute's end is kept; all others are taken back.
     was_inside = np.flatnonzero(old_last >= old_first)
-    groups, chosen = np.unique(group[was_inside], return_index=True)
-    kept = was_inside[chosen]
-    others = np.delete(was_inside, chosen)
+    groups, kept = _first_of_each(group, was_inside)
+    others = was_inside[_others(len(before), kept)[was_inside]]
     deltas.add("present", _spans(before["store"][others], old_first[others], old_last[others]), -1)
-    fresh = np.ones(len(after), bool)
-    fresh[groups] = False
+    fresh = _others(len(after), groups)
     deltas.add("present", _spans(after["store"][fresh], first[fresh], last[fresh]), 1)
     store = after["store"][groups]
     deltas.add("present", _spans(store, first[groups], old_first[kept] - 1), 1)
     deltas.add("present", _spans(store, old_last[kept] + 1, last[groups]), 1)
+
+
+def _first_of_each(group: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Groups that some of these ascending places belong to, and the first place of each."""
+    first = np.full(int(group.max(initial=-1)) + 1, -1)
+    first[group[places[::-1]]] = places[::-1]
+    groups = np.flatnonzero(first >= 0)
+    return groups, first[groups]
+
+
+def _others(length: int, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True for every row but those at the places."""
+    others = np.ones(length, bool)
+    others[places] = False
+    return others
 
 
 class Minutes:

@@ -24,7 +24,6 @@ from footfall_events.errors import ConfigError
 from numpy.typing import NDArray
 
 from footfall_streams.columns import Columns
-from footfall_streams.segments import stretches
 
 FORMAT = 1
 HOUR_MS = 3_600_000
@@ -104,22 +103,15 @@ def changed_hours(
     begin_ms, end_ms = int(hours.min(initial=_HOUR_MASK)) * HOUR_MS, (int(hours.max(initial=0)) + 1) * HOUR_MS
     near = np.flatnonzero((instant_ms >= begin_ms) & (instant_ms < end_ms))
     codes = hours_of(store[near], instant_ms[near])
-    near = near[_among(codes, changed)]
-    codes = hours_of(store[near], instant_ms[near])
-    order = np.argsort(codes)
+    # Numbers below 65,536 are sorted in two passes.
+    places = np.searchsorted(changed, codes).astype(np.uint16 if len(changed) < 65_536 else np.int64)
+    among = np.append(changed, -1)[places] == codes
+    near, places = near[among], places[among]
+    order = np.argsort(places, kind="stable")
     records = rows[near[order]].records()
-    found = {code: (begin, end) for code, begin, end in stretches(codes[order])}
-    for code in changed.tolist():
-        begin, end = found.get(code, (0, 0))
-        yield code >> _STORE_SHIFT, code & _HOUR_MASK, write_rows(records[begin:end]) if end else None
-
-
-def _among(codes: NDArray[np.int64], changed: NDArray[np.int64]) -> NDArray[np.bool_]:
-    if not len(changed):
-        return np.zeros(len(codes), bool)
-    places = np.searchsorted(changed, codes).clip(max=len(changed) - 1)
-    among: NDArray[np.bool_] = changed[places] == codes
-    return among
+    ends = np.cumsum(np.bincount(places, minlength=len(changed)))
+    for code, begin, end in zip(changed.tolist(), [0, *ends.tolist()], ends.tolist(), strict=False):
+        yield code >> _STORE_SHIFT, code & _HOUR_MASK, write_rows(records[begin:end]) if end > begin else None
 
 
 def _check_format(found: object) -> None:
