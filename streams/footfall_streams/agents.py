@@ -78,6 +78,16 @@ class SightingsAgent:
         self._committing: asyncio.Future[None] | None = None
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="partition")
 
+    async def release(self, *_: object, **__: object) -> None:
+        """Finish what is under way and begin nothing; Faust awaits this before the group hands out partitions anew.
+
+        Without it the next owner fences this worker's open transactions, and that ends the process.
+        """
+        async with self._lock:
+            await self._committed()
+            self._logs = {}
+            self._metrics.partitions.set(0)
+
     async def own(self, *_: object, **__: object) -> None:
         """Own and restore every assigned partition; Faust awaits this before it resumes fetching."""
         async with self._lock:

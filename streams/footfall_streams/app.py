@@ -58,6 +58,7 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
     job = StoreJob(chain, lambda key: partition_of(key, facts.partitions))
     metrics = StreamMetrics(registry)
     agent = SightingsAgent(app, job, settings.kafka(), facts, metrics, settings.fail_points)
+    app.on_partitions_revoked.connect(agent.release)
     app.on_rebalance_complete.connect(agent.own)
 
     @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)
