@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from footfall_streams.agents import SightingsAgent
 from footfall_streams.checkpoint import describe_log
-from footfall_streams.committed import read_committed
+from footfall_streams.client_options import set_client_options
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
 from footfall_streams.partitioning import partition_of
@@ -54,7 +54,7 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 6,
     )
-    read_committed(app)
+    set_client_options(app)
     job = StoreJob(chain, lambda key: partition_of(key, facts.partitions))
     metrics = StreamMetrics(registry)
     agent = SightingsAgent(app, job, settings.kafka(), facts, metrics, settings.fail_points)
