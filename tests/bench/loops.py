@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -21,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer
 from footfall_events.topics import SIGHTINGS
+from footfall_streams.client_options import set_client_options
 
 
 class Stopwatch:
@@ -61,6 +64,7 @@ def run_faust(kafka: str, messages: int, chunk: int) -> None:
         f"bench-{os.getpid()}",
         broker=f"kafka://{kafka}",
         store="memory://",
+        datadir=Path(tempfile.gettempdir(), f"footfall-faust-{os.getuid()}"),
         key_serializer="raw",
         value_serializer="raw",
         autodiscover=False,
@@ -73,6 +77,8 @@ def run_faust(kafka: str, messages: int, chunk: int) -> None:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
     )
+
+    set_client_options(app)
 
     @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)
     async def sightings(stream: Any) -> None:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +28,23 @@ from footfall_streams.state import OFFSET_KEY, Progress
 from numpy.typing import NDArray
 
 from tests.bench.broker import OUTPUTS, broker, fill, renew
+from tests.bench.peers.run import FLINK, QUIX, QUIX_ARROW, Peer, rate
+from tests.bench.processes import cpu_s, pid_of
 from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
 from tests.bench.workload import SESSION, Workload
 
 CHUNK = 2000
 """Messages a step at most, the worker's default and the loops'."""
-WORKER, DECODE, CONSUME = "Footfall, the whole job", "Faust, decode and sort only", "confluent-kafka, read only"
+CORES = len(os.sched_getaffinity(0))
+WORKER, WORKERS = "Footfall, one worker", "Footfall, a worker a core"
+DECODE, CONSUME = "Faust, decode and sort only", "confluent-kafka, read only"
+PEERS: dict[str, tuple[Peer, int]] = {
+    "Flink SQL, JSON": (FLINK, 2_000_000),
+    "Quix Streams, JSON": (QUIX, 100_000),
+    "Quix Streams, our batches": (QUIX_ARROW, 100_000),
+}
+"""Each with as many sightings as keep it busy for some ten seconds; none gets faster with more."""
+_NOBODY: dict[str, tuple[Peer, int]] = {}
 _UNIT = "sightings/s"
 _WAIT_S = 300.0
 
@@ -54,18 +67,22 @@ class Cpu:
 
     seconds: float = 0.0
     sightings: int = 0
-    shares: list[float] = field(default_factory=list)
 
 
 def run(quick: bool, say: Say) -> Report:
     """All cases of the worker and its limits."""
-    size = 400_000 if quick else 4_000_000
-    repetitions = 2 if quick else 5
+    size = 1_000_000 if quick else 4_000_000
+    repetitions = 2 if quick else 3
     cases = [Case(_chain(500, size // (10 if rows == 20 else 1)), rows) for rows in (20, 200, 2000)]
     cases += [Case(_chain(stores, size), 200) for stores in (10, 2000)]
     figures: list[Figure] = []
-    for case in cases[:2] if quick else cases:
-        figures += measure(case, repetitions, say)
+    if quick:
+        for case in cases[:2]:
+            figures += measure(case, repetitions, say)
+    else:
+        for case in cases:
+            peers = PEERS if case is cases[1] else {}
+            figures += measure(case, repetitions, say, all_cores=case.workload.stores == 500, peers=peers)
     return Report("streams", _WORK, tuple(figures), tuple(_targets(figures)))
 
 
@@ -74,11 +91,13 @@ def _chain(stores: int, sightings: int) -> Workload:
 
 
 _WORK = """
-Sightings a second of one `footfall stream` process that works off a backlog: visits, minutes, revisions, state, one
-transaction a step and partition, acknowledgements. The topic is filled before anybody starts; the rate is taken between
-the end of the first step and the last, so nobody's start-up counts. The limits are a Faust agent that only decodes the
-same batches and sorts their rows, and a bare consumer. The visits must equal the sessions worked out from sightings,
-and the minutes must hold every one of them.
+Sightings a second of `footfall stream` that works off a backlog: visits, minutes, revisions, state, one transaction a
+step and partition, acknowledgements. The topic is filled before anybody starts; the rate is taken from the first
+checkpoint of the last partition to the last checkpoint, so nobody's start-up counts. The limits are a Faust agent that
+only decodes the same batches and sorts their rows, and a bare consumer. Flink and Quix Streams find the same sessions
+and minutes on all cores, as their documentation has it (tests/bench/peers/README.md), once from a JSON message a
+sighting; only Quix can read our batches. Everybody's sessions must equal those worked out from the sightings, and
+everybody's minutes must hold every one of them. `--quick` leaves both out.
 """
 
 
@@ -86,18 +105,26 @@ def _targets(figures: list[Figure]) -> list[Target]:
     of = {(figure.case, figure.contender): figure.median for figure in figures}
     name = "500 stores, 200 rows a batch"
     targets = [
-        at_least(f"share of a Faust agent that decodes and sorts ({name})", 0.7, of[name, WORKER] / of[name, DECODE])
+        at_least(f"share of a Faust agent that decodes and sorts, {name}", 0.7, of[name, WORKER] / of[name, DECODE])
     ]
-    ends = [of.get((f"{stores} stores, 200 rows a batch", WORKER)) for stores in ("10", "2,000")]
-    if all(ends):
-        few, many = ends
-        targets.append(at_least("rate at 2,000 stores as a share of that at 10", 0.75, (many or 0) / (few or 1)))
+    flink, quix = of.get((name, "Flink SQL, JSON")), of.get((name, "Quix Streams, JSON"))
+    large = of.get(("500 stores, 2,000 rows a batch", WORKERS))
+    if flink and quix and large:
+        targets.append(at_least(f"times Flink SQL on the same cores, {name}", 12, of[name, WORKERS] / flink))
+        targets.append(at_least(f"times Quix Streams on the same cores, {name}", 40, of[name, WORKERS] / quix))
+        targets.append(at_least("times Flink SQL on the same cores, 2,000 rows a batch", 25, large / flink))
+    few, many = (of.get((f"{stores} stores, 200 rows a batch", WORKER)) for stores in ("10", "2,000"))
+    if few and many:
+        targets.append(at_least("rate at 2,000 stores as a share of that at 10", 0.75, many / few))
     return targets
 
 
-def measure(case: Case, repetitions: int, say: Say) -> list[Figure]:
-    """Figures of the worker and of both limits on one topic."""
-    cpu = Cpu()
+def measure(
+    case: Case, repetitions: int, say: Say, *, all_cores: bool = False, peers: Mapping[str, tuple[Peer, int]] = _NOBODY
+) -> list[Figure]:
+    """Figures of one worker, of both limits, of a worker a core if wanted, on one topic, and of the peers."""
+    cpu, cpus = Cpu(), Cpu()
+    wholes: dict[str, list[float]] = {name: [] for name in peers}
     with broker() as (kafka, directory):
         renew(kafka, [SIGHTINGS.name])
         count = fill(kafka, SIGHTINGS.name, case.workload.batches(case.rows_a_batch))
@@ -108,8 +135,18 @@ def measure(case: Case, repetitions: int, say: Say) -> list[Figure]:
             DECODE: lambda: per_message * loop("faust", kafka, count),
             CONSUME: lambda: per_message * loop("consume", kafka, count),
         }
+        if all_cores:
+            contenders[WORKERS] = lambda: per_message * worker(kafka, directory, case, count, cpus, CORES)
+        for name, (peer, sightings) in peers.items():
+            fewer = _chain(case.workload.stores, sightings)
+            contenders[name] = partial(rate, peer, kafka, directory, fewer, case.rows_a_batch, wholes[name])
         measured = alternate(contenders, repetitions, say, _UNIT)
-    remarks = {WORKER: f"{cpu.seconds / cpu.sightings * 1e6:.2f} s of processor time a million, all threads"}
+    remarks = {
+        name: f"{spent.seconds / spent.sightings * 1e6:.2f} s of processor time a million, start-up included"
+        for name, spent in ((WORKER, cpu), (WORKERS, cpus))
+        if spent.sightings
+    }
+    remarks |= {name: f"{median(rates):,.0f} with start-up and warm-up" for name, rates in wholes.items()}
     return [Figure(case.name, name, _UNIT, values, remarks.get(name, "")) for name, values in measured.items()]
 
 
@@ -125,12 +162,19 @@ def loop(kind: str, kafka: str, count: int) -> float:
     return float((told["messages"] - told["first"]) / told["seconds"])
 
 
-def worker(kafka: str, directory: Path, case: Case, count: int, cpu: Cpu) -> float:
-    """Messages a second of a worker that starts from nothing; its visits are checked."""
+def worker(kafka: str, directory: Path, case: Case, count: int, cpu: Cpu, processes: int = 1) -> float:
+    """Messages a second of workers that start from nothing, once each of them works; the visits are checked."""
     renew(kafka, OUTPUTS)
-    with working(kafka, directory, case.workload.toml) as running:
-        running.wait_for("sightings_total", case.workload.sightings)
-        cpu.seconds += _cpu_s(running.child)
+    with ExitStack() as stack:
+        names = [f"stream-{number}" for number in range(processes)]
+        running = [stack.enter_context(working(kafka, directory, case.workload.toml, name)) for name in names]
+        deadline = time.monotonic() + _WAIT_S
+        while sum(max(one.metric("sightings_total"), 0) for one in running) < case.workload.sightings:
+            for one in running:
+                assert one.child.exit_code() is None, one.child.tail()
+            assert time.monotonic() < deadline, f"not done after {_WAIT_S} s"
+            time.sleep(0.5)
+        cpu.seconds += sum(cpu_s(pid_of(one.child)) for one in running)
         cpu.sightings += case.workload.sightings
     steps = progress(kafka)
     assert steps[-1][1] == count, f"{steps[-1][1]} of {count} messages are in checkpoints"
@@ -167,13 +211,13 @@ class Working:
 
 
 @contextmanager
-def working(kafka: str, directory: Path, toml: str) -> Iterator[Working]:
+def working(kafka: str, directory: Path, toml: str, name: str = "stream") -> Iterator[Working]:
     """A worker with this configuration, ended with the block."""
-    config = directory / "chain.toml"
+    config = directory / f"{name}.toml"
     config.write_text(toml, encoding="utf-8")
     port = free_port()
     options = ("--config", config, "--bootstrap", kafka, "--metrics-port", str(port))
-    child = Child("stream", footfall("stream", *options), directory / "stream.log", os.environ)  # noqa: TID251
+    child = Child(name, footfall("stream", *options), directory / f"{name}.log", os.environ)  # noqa: TID251
     child.start()
     try:
         yield Working(child, port)
@@ -181,23 +225,20 @@ def working(kafka: str, directory: Path, toml: str) -> Iterator[Working]:
         child.stop()
 
 
-def _cpu_s(child: Child) -> float:
-    assert child.process is not None
-    fields = Path(f"/proc/{child.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def progress(kafka: str) -> list[tuple[float, int]]:
-    """Seconds and messages passed at the end of each step: every checkpoint says when it was written."""
+    """Seconds and messages passed after each checkpoint, which says when it was written.
+
+    From the one on with which every partition has one: until then a worker may not have begun.
+    """
     marks = [record for record in read_all(kafka, CHECKPOINTS.name) if record.key == OFFSET_KEY and record.value]
-    # A step writes its partitions within milliseconds of each other, at other times than the next.
     marks.sort(key=lambda record: record.at_ms)
     reached: dict[int, int] = {}
     steps = []
     for mark in marks:
         reached[mark.partition] = Progress.from_bytes(mark.value or b"").next_offset
         steps.append((mark.at_ms / 1000, sum(reached.values())))
-    return steps
+    first_of_each = {mark.partition: place for place, mark in reversed(list(enumerate(marks)))}
+    return steps[max(first_of_each.values()) :]
 
 
 def check_visits(kafka: str, workload: Workload) -> None:
