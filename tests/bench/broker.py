@@ -23,11 +23,18 @@ OUTPUTS = (CHECKPOINTS.name, VISITS.name, STORE_MINUTES.name, DEAD_LETTERS.name)
 @contextmanager
 def broker() -> Iterator[tuple[str, Path]]:
     """Address of an empty Kafka, and a directory for the logs of whatever uses it."""
+    with broker_process() as (kafka, directory):
+        yield kafka.bootstrap, directory
+
+
+@contextmanager
+def broker_process() -> Iterator[tuple[EmbeddedKafka, Path]]:
+    """The same, for whoever wants to know what it costs."""
     with tempfile.TemporaryDirectory(prefix="footfall-bench-", ignore_cleanup_errors=True) as temporary:
         kafka = EmbeddedKafka(Path(temporary))
         kafka.start()
         try:
-            yield kafka.bootstrap, Path(temporary)
+            yield kafka, Path(temporary)
         finally:
             kafka.kill()
 

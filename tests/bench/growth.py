@@ -17,9 +17,10 @@ from tests.bench.workload import Workload
 _WORK = """
 One `footfall stream` process works off a day of 500 stores that leaves a million presences, closed ones included: all
 lie within the revision horizon of 24 hours, so that all are kept. Its memory is what Linux counts as resident, at the
-end and at its highest. The share of transactions is the time that steps waited for them, of the time between the first
-checkpoint and the last. Then another process takes the state over: from its start to owning every partition with all
-presences, beside a worker that finds nothing to restore. The visits must equal the sessions worked out from sightings.
+end and at its highest. Transactions go on beside the next fold: what they take from the worker is the time for which a
+fold waited for them, of the time between the first checkpoint and the last. Then another process takes the state over:
+from its start to owning every partition with all presences, beside a worker that finds nothing to restore. The visits
+must equal the sessions worked out from sightings.
 """
 
 
@@ -42,7 +43,8 @@ def run(quick: bool, say: Say) -> Report:
             worker.wait_for("sightings_total", workload.sightings)
             assert worker.metric("presences") == len(workload.sessions)
             steps = progress(kafka)
-            waited_s = worker.metric("commit_seconds_sum")
+            waited_s = worker.metric("commit_wait_seconds_total")
+            beside_s = worker.metric("commit_seconds_sum")
             peak_mb, resident_mb = _memory_mb(worker, "VmHWM"), _memory_mb(worker, "VmRSS")
         check_visits(kafka, workload)
         restored_s = _restoring(kafka, directory, workload, len(workload.sessions))
@@ -51,8 +53,10 @@ def run(quick: bool, say: Say) -> Report:
         at_most("MB resident at a million presences", 500, note("resident", "MB", resident_mb)),
     ]
     note("resident at its highest, while working off", "MB", peak_mb)
-    share = waited_s / (steps[-1][0] - steps[0][0])
-    targets.append(at_most("share of time in transactions", 0.15, note("in transactions", "of the time", share)))
+    elapsed_s = steps[-1][0] - steps[0][0]
+    share = note("waiting for transactions", "of the time", waited_s / elapsed_s)
+    note("transactions under way", "of the time", beside_s / elapsed_s)
+    targets.append(at_most("share of time that transactions take from the worker", 0.15, share))
     targets.append(at_most("seconds to restore", 20, note("start and restore", "s", restored_s)))
     note("start with nothing to restore", "s", empty_s)
     return Report("growth", _WORK, tuple(figures), tuple(targets))

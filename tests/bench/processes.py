@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 import urllib.request
 from pathlib import Path
 
 from footfall_cli.children import Child
+
+
+def wall_s() -> float:
+    """Epoch seconds, to be compared with the broker's, on this machine."""
+    return time.time()  # noqa: TID251
 
 
 def pid_of(child: Child) -> int:

@@ -1,0 +1,159 @@
+"""From the broker's append of a batch to the rows that it completes being answered by SQL, at a steady rate."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from clickhouse_connect.driver.client import Client
+from footfall_cli.children import Child, free_port
+from footfall_cli.log_reader import read_log, spans_of
+from footfall_cli.main import footfall
+from footfall_events.topics import SIGHTINGS
+from footfall_sinks.batch import TARGETS
+from footfall_sinks.clickhouse import open_client
+from footfall_sinks.migrate import apply_schema
+from footfall_streams.partitioning import partition_of
+
+from tests.bench.broker import OUTPUTS, PARTITIONS, broker_process, renew
+from tests.bench.live import STORES, chain_toml
+from tests.bench.processes import cpu_s, pid_of, wall_s
+from tests.bench.report import Figure, Report, Say, Target, at_most
+from tests.bench.sink import store
+from tests.bench.streams import working
+
+_OFFSETS = 2**48 - 1
+_ASK_EVERY_S = 0.1
+_LINGERS_S = 15
+_WORK = f"""
+Sensors of {STORES} stores send a batch a second each, on this machine's clock, for so many sightings a second in all;
+the worker, the sink and chDB behind its endpoint take them in, all on the same cores as Kafka and the sensors. The
+version of a row names the batch that completed its minute or closed its visit, and the broker says when that one was
+appended. Every {_ASK_EVERY_S:g} s both tables are asked for what is new: the latency of a row ends when the answer
+that shows it has come. Rows of the first 20 seconds do not count. At the end all stores are closed, and there must be
+a visit for every stay, with all sightings in them.
+"""
+
+
+@dataclass
+class Watch:
+    """When each (table, store, version) was first answered, in epoch seconds."""
+
+    client: Client
+    seen: dict[tuple[str, str, int], float] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Ask for what was touched of late."""
+        for table, instant in (("store_minutes_log", "minute"), ("visits_log", "last_seen_at")):
+            rows = self.client.query(
+                f"SELECT DISTINCT store_id, version FROM footfall.{table} WHERE {instant} > now() - INTERVAL 90 SECOND"
+            ).result_rows
+            now = wall_s()
+            for store_id, version in rows:
+                self.seen.setdefault((table, store_id, version), now)
+
+
+def run(quick: bool, say: Say) -> Report:
+    """One run a rate, each on a broker and a database of its own."""
+    rates, seconds = ((50_000,), 75) if quick else ((10_000, 50_000, 100_000, 200_000), 100)
+    figures: list[Figure] = []
+    targets: list[Target] = []
+    for rate in rates:
+        latencies, cpu, lag, late_s = measure(rate, seconds, say)
+        case = f"{rate:,} sightings/s"
+        for what, table in (("minute", "store_minutes_log"), ("visit", "visits_log")):
+            values = latencies[table]
+            for share in (50, 99):
+                found = float(np.percentile(values, share))
+                say(f"{case}: {what} p{share} {found:.2f} s of {len(values):,}")
+                figures.append(Figure(case, f"{what}, p{share}", "s", (found,), f"{len(values):,} batches"))
+                if (rate, share) == (50_000, 99):
+                    targets.append(at_most(f"p99 of a {what} at {case}", 2, found))
+        used = ", ".join(f"{name} {share:.0%}" for name, share in cpu.items())
+        figures.append(Figure(case, "left to do at the end", "sightings", (lag,), f"latest batch {late_s:.2f} s late"))
+        figures.append(Figure(case, "processors used", "cores", (sum(cpu.values()),), used))
+        say(f"{case}: {used}; {lag:,} sightings left to do")
+    return Report("end_to_end", _WORK, tuple(figures), tuple(targets))
+
+
+def measure(rate: int, seconds: int, say: Say) -> tuple[dict[str, list[float]], dict[str, float], int, float]:
+    """Latencies by table, cores used by process, sightings behind when the sensors stopped, their own lateness."""
+    with (
+        broker_process() as (broker, directory),
+        store() as (url, database),
+        closing(open_client(url)) as client,
+    ):
+        kafka = broker.bootstrap
+        renew(kafka, list(dict.fromkeys([SIGHTINGS.name, *OUTPUTS, *TARGETS])))
+        apply_schema(client, None)
+        with working(kafka, directory, chain_toml()) as worker, sinking(kafka, url, directory) as sink:
+            worker.wait_for("partitions", PARTITIONS)
+            processes = {"worker": pid_of(worker.child), "sink": pid_of(sink), "ClickHouse": pid_of(database)}
+            sensors = _sensors(kafka, rate, seconds)
+            processes |= {"sensors": sensors.pid, "Kafka": pid_of(broker.child)}
+            watch, began = Watch(client), wall_s()
+            before = {name: cpu_s(pid) for name, pid in processes.items()}
+            while wall_s() < began + seconds:
+                watch.look()
+                time.sleep(_ASK_EVERY_S)
+            cpu = {name: (cpu_s(pid) - before[name]) / (wall_s() - began) for name, pid in processes.items()}
+            assert sensors.stdout is not None
+            sent = json.loads(sensors.stdout.readline())
+            lag = int(sent["sightings"] - worker.metric("sightings_total"))
+            while wall_s() < began + seconds + _LINGERS_S:
+                watch.look()
+                time.sleep(_ASK_EVERY_S)
+            sensors.communicate("end\n", timeout=60)
+            _check(client, sent, say)
+        appended = _appended(kafka)
+    return _latencies(watch, appended, began + 20), cpu, lag, sent["latest_s"]
+
+
+def _latencies(watch: Watch, appended: Mapping[tuple[int, int], float], after: float) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {"store_minutes_log": [], "visits_log": []}
+    for (table, store_id, version), seen in watch.seen.items():
+        at = appended[partition_of(store_id.encode(), PARTITIONS), version & _OFFSETS]
+        if at > after:
+            found[table].append(seen - at)
+    return found
+
+
+@contextmanager
+def sinking(kafka: str, url: str, directory: Path) -> Iterator[Child]:
+    """A sink, ended with the block."""
+    options = ("--clickhouse", url, "--bootstrap", kafka, "--metrics-port", str(free_port()))
+    child = Child("sink", footfall("sink", *options), directory / "sink.log", os.environ)  # noqa: TID251
+    child.start()
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+def _sensors(kafka: str, rate: int, seconds: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.bench.live", kafka, str(rate), str(seconds)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _check(client: Client, sent: Mapping[str, int], say: Say) -> None:
+    """Wait for the visits of all stays."""
+    ask = "SELECT count(), sum(sightings) FROM footfall.visits"
+    wanted, deadline = (sent["stays"], sent["sightings"]), time.monotonic() + 120
+    while (found := client.query(ask).result_rows[0]) != wanted:
+        assert time.monotonic() < deadline, f"{found} visits and sightings instead of {wanted}"
+        time.sleep(0.5)
+    say(f"{wanted[0]:,} visits of {wanted[1]:,} sightings, as sent")
+
+
+def _appended(kafka: str) -> dict[tuple[int, int], float]:
+    """When the broker appended each (partition, offset) of the sightings, epoch seconds."""
+    spans = spans_of(kafka, SIGHTINGS.name)
+    return {(one.partition, one.offset): one.at_ms / 1000 for one in read_log(kafka, SIGHTINGS.name, spans)}
