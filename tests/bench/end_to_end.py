@@ -63,7 +63,7 @@ class Watch:
 
 def run(quick: bool, say: Say) -> Report:
     """One run a rate, each on a broker and a database of its own."""
-    rates, seconds = ((50_000,), 75) if quick else ((10_000, 50_000, 100_000, 200_000), 100)
+    rates, seconds = ((50_000,), 60) if quick else ((10_000, 50_000, 200_000), 90)
     figures: list[Figure] = []
     targets: list[Target] = []
     for rate in rates:
