@@ -146,7 +146,9 @@ class SightingsAgent:
                 _end_process(_where_it_failed(events, error), error)
 
     async def _step(self, events: Sequence[_Event]) -> None:
-        chunk, ends = await self._guard([event for event in events if self._is_current(event)])
+        # One of an earlier assignment is not acknowledged: Faust might commit and then seek past what is not done.
+        current = [event for event in events if self._is_current(event)]
+        chunk, ends = await self._guard(current)
         self._pass_by("guarded")
         # Most of a fold is numpy's, which lets go of the interpreter: Faust gathers and heartbeats meanwhile.
         step = await self._in_thread(self._job.take, chunk)
@@ -157,7 +159,7 @@ class SightingsAgent:
         started = time.monotonic()
         await self._committed()
         self._metrics.commit_wait_seconds.inc(time.monotonic() - started)
-        self._committing = asyncio.ensure_future(self._commit(events, step, ends, tell))
+        self._committing = asyncio.ensure_future(self._commit(current, step, ends, tell))
 
     async def _committed(self) -> None:
         """Until the step before is written, so that steps are written in their order."""
