@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -394,7 +394,10 @@ def listening(child: Child) -> set[str]:
     """Addresses at which a process takes connections, in Linux's hexadecimal."""
     assert child.process is not None
     process = Path(f"/proc/{child.process.pid}")
-    own = {os.readlink(link) for link in (process / "fd").iterdir()}
+    own = set()
+    for link in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            own.add(os.readlink(link))
     rows = [
         line.split() for table in ("tcp", "tcp6") for line in (process / "net" / table).read_text().splitlines()[1:]
     ]
