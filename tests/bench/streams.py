@@ -73,7 +73,9 @@ def run(quick: bool, say: Say) -> Report:
     """All cases of the worker and its limits."""
     size = 1_000_000 if quick else 4_000_000
     repetitions = 2 if quick else 3
-    cases = [Case(_chain(500, size // (10 if rows == 20 else 1)), rows) for rows in (20, 200, 2000)]
+    # As many as make several steps.
+    sizes = {20: size // 10, 200: size, 2000: 3 * size}
+    cases = [Case(_chain(500, sightings), rows) for rows, sightings in sizes.items()]
     cases += [Case(_chain(stores, size), 200) for stores in (10, 2000)]
     figures: list[Figure] = []
     if quick:
