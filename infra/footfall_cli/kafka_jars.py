@@ -18,14 +18,13 @@ from pathlib import Path
 from footfall_events.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
-SPEC = ROOT / "infra" / "kafka" / "jgo.toml"
 LOCK = ROOT / "infra" / "kafka" / "jgo.lock.toml"
 HOME = ROOT / ".kafka"
 
 
 def class_path(home: Path = HOME) -> str:
     """Java class path of the fetched jars; raises ConfigError if they are not there."""
-    jars = _jars(home)
+    jars = fetched(home)
     if not jars:
         raise ConfigError([f"no Kafka jars in {home.name}/: run `make setup`"])
     return ":".join(map(str, jars))
@@ -37,7 +36,7 @@ def problems(home: Path, lock: Path = LOCK) -> list[str]:
     for entry in tomllib.loads(lock.read_text())["dependencies"]:
         classifier = f"-{entry['classifier']}" if entry.get("classifier") else ""
         wanted[f"{entry['artifactId']}-{entry['version']}{classifier}.jar"] = entry["sha256"]
-    found = {path.name: path for path in _jars(home)}
+    found = {path.name: path for path in fetched(home)}
     wrong = [f"{name}: missing" for name in sorted(wanted.keys() - found.keys())]
     wrong += [f"{name}: not in the lock" for name in sorted(found.keys() - wanted.keys())]
     for name in sorted(wanted.keys() & found.keys()):
@@ -46,25 +45,29 @@ def problems(home: Path, lock: Path = LOCK) -> list[str]:
     return wrong
 
 
-def _jars(home: Path) -> list[Path]:
-    """jgo sorts jars into `jars/` and `modules/` of an environment; the class path wants both."""
+def fetched(home: Path) -> list[Path]:
+    """The jars that are there; jgo sorts them into `jars/` and `modules/`, and the class path wants both."""
     return sorted(path for part in ("jars", "modules") for path in (home / "envs").glob(f"**/{part}/*.jar"))
 
 
-def fetch(home: Path = HOME) -> None:
-    """Fetch what is missing; raises ConfigError naming every jar that is wrong afterwards."""
-    if not problems(home):
+def fetch(home: Path = HOME, lock: Path = LOCK) -> None:
+    """Fetch what is missing of a lock, beside which lies its `jgo.toml`.
+
+    Raises ConfigError naming every jar that is wrong afterwards.
+    """
+    if not problems(home, lock):
         return
     # What an older lock left would stay on the class path; the downloads themselves are kept in repository/.
     shutil.rmtree(home / "envs", ignore_errors=True)
     home.mkdir(exist_ok=True)
-    (home / "jgo.lock.toml").write_bytes(LOCK.read_bytes())
-    command = [str(Path(sys.executable).parent / "jgo"), "-f", str(SPEC), "--cache-dir", str(home)]
+    (home / "jgo.lock.toml").write_bytes(lock.read_bytes())
+    spec = lock.with_name("jgo.toml")
+    command = [str(Path(sys.executable).parent / "jgo"), "-f", str(spec), "--cache-dir", str(home)]
     command += ["--repo-cache", str(home / "repository"), "--links", "copy", "--resolver", "python"]
     # Sorting jars into class path and module path would need the `jar` tool of a JDK, which jgo would download.
     command += ["--class-path-only", "--quiet", "sync"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    wrong = problems(home)
+    wrong = problems(home, lock)
     if wrong:
         raise ConfigError([*(f"Kafka's jars: {problem}" for problem in wrong), done.stderr[-2000:]])
 

@@ -113,10 +113,9 @@ def add_fold(deltas: Deltas, fold: Fold) -> None:
     """The difference that one merge makes. A presence only grows, so mostly just its new minutes count."""
     before, after, group = fold.before, fold.after, fold.group
     # Open before and after, and begun in the same minute: the part took back what its group adds.
-    began = _began(before) // MINUTE_MS == (_began(after) // MINUTE_MS)[group]
-    groups, kept = _first_of_each(
-        group, np.flatnonzero(began & (before["closed"] == 0) & (after["closed"][group] == 0))
-    )
+    as_before = _began(before) // MINUTE_MS == (_began(after) // MINUTE_MS)[group]
+    as_before &= (before["closed"] == 0) & (after["closed"][group] == 0)
+    groups, kept = _first_of_each(group, np.flatnonzero(as_before))
     add_points(deltas, before[_others(len(before), kept)], -1)
     add_points(deltas, after[_others(len(after), groups)], 1)
     first, last = _present_range(after)

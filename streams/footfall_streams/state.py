@@ -109,8 +109,9 @@ def changed_hours(
     near, places = near[among], places[among]
     order = np.argsort(places, kind="stable")
     records = rows[near[order]].records()
-    ends = np.cumsum(np.bincount(places, minlength=len(changed)))
-    for code, begin, end in zip(changed.tolist(), [0, *ends.tolist()], ends.tolist(), strict=False):
+    counts = np.bincount(places, minlength=len(changed))
+    ends = np.cumsum(counts)
+    for code, begin, end in zip(changed.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True):
         yield code >> _STORE_SHIFT, code & _HOUR_MASK, write_rows(records[begin:end]) if end > begin else None
 
 

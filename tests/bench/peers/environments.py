@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from footfall_cli.kafka_jars import ROOT, problems
+from footfall_cli.kafka_jars import ROOT, fetch, fetched
 from footfall_events.errors import ConfigError
 
-PEERS = ("flink", "quix")
 HOME = ROOT / ".bench"
 _SOURCES = Path(__file__).parent
 _PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--require-hashes")
@@ -38,7 +37,7 @@ def environment(peer: str) -> Path:
     else:
         _run([*pip, "--only-binary", ":all:", "-r", str(sources / "requirements.lock")])
     if (lock := sources / "jgo.lock.toml").exists():
-        _fetch_jars(home / "jars", lock)
+        fetch(home / "jars", lock)
     made_from.write_text(digest, encoding="utf-8")
     return home
 
@@ -50,19 +49,7 @@ def python(peer: str) -> Path:
 
 def jars(peer: str) -> list[Path]:
     """The jars that a peer's environment holds beside its packages."""
-    found = (HOME / peer / "jars" / "envs").glob("**/*.jar")
-    return sorted(path for path in found if path.parent.name in ("jars", "modules"))
-
-
-def _fetch_jars(home: Path, lock: Path) -> None:
-    """What footfall_cli.kafka_jars does for the broker: fetch without Maven, then check every sum."""
-    home.mkdir(parents=True)
-    shutil.copy(lock, home)
-    command = [str(Path(sys.executable).parent / "jgo"), "-f", str(lock.with_name("jgo.toml")), "--cache-dir"]
-    command += [str(home), "--repo-cache", str(home / "repository"), "--links", "copy", "--resolver", "python"]
-    _run([*command, "--class-path-only", "--quiet", "sync"])
-    if wrong := problems(home, lock):
-        raise ConfigError([f"a peer's jars: {problem}" for problem in wrong])
+    return fetched(HOME / peer / "jars")
 
 
 def _run(command: Sequence[str]) -> None:
