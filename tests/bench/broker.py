@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.topics import planned
@@ -53,7 +53,7 @@ def renew(kafka: str, names: Sequence[str]) -> None:
         for name, future in admin.create_topics(new, operation_timeout=30).items():
             try:
                 future.result()
-            except Exception:
+            except KafkaException:
                 if time.monotonic() > deadline:
                     raise
                 left.append(name)

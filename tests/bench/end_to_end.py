@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from clickhouse_connect.driver.client import Client
-from footfall_cli.children import Child, free_port
 from footfall_cli.log_reader import read_log, spans_of
-from footfall_cli.main import footfall
 from footfall_events.topics import SIGHTINGS
 from footfall_sinks.batch import TARGETS
 from footfall_sinks.clickhouse import open_client
@@ -27,8 +23,8 @@ from tests.bench.broker import OUTPUTS, PARTITIONS, broker_process, renew
 from tests.bench.live import STORES, chain_toml
 from tests.bench.processes import cpu_s, pid_of, wall_s
 from tests.bench.report import Figure, Report, Say, Target, at_most
-from tests.bench.sink import store
-from tests.bench.streams import working
+from tests.bench.sink import sinking, store
+from tests.bench.streams import wait_for, working
 
 _OFFSETS = 2**48 - 1
 _ASK_EVERY_S = 0.1
@@ -50,7 +46,13 @@ class Watch:
     client: Client
     seen: dict[tuple[str, str, int], float] = field(default_factory=dict)
 
-    def look(self) -> None:
+    def until(self, end_s: float) -> None:
+        """Look again and again, to this moment in epoch seconds."""
+        while wall_s() < end_s:
+            self._look()
+            time.sleep(_ASK_EVERY_S)
+
+    def _look(self) -> None:
         """Ask for what was touched of late."""
         for table, instant in (("store_minutes_log", "minute"), ("visits_log", "last_seen_at")):
             rows = self.client.query(
@@ -94,24 +96,24 @@ def measure(rate: int, seconds: int, say: Say) -> tuple[dict[str, list[float]], 
         kafka = broker.bootstrap
         renew(kafka, list(dict.fromkeys([SIGHTINGS.name, *OUTPUTS, *TARGETS])))
         apply_schema(client, None)
-        with working(kafka, directory, chain_toml()) as worker, sinking(kafka, url, directory) as sink:
-            worker.wait_for("partitions", PARTITIONS)
-            processes = {"worker": pid_of(worker.child), "sink": pid_of(sink), "ClickHouse": pid_of(database)}
-            sensors = _sensors(kafka, rate, seconds)
-            processes |= {"sensors": sensors.pid, "Kafka": pid_of(broker.child)}
-            watch, began = Watch(client), wall_s()
-            before = {name: cpu_s(pid) for name, pid in processes.items()}
-            while wall_s() < began + seconds:
-                watch.look()
-                time.sleep(_ASK_EVERY_S)
-            cpu = {name: (cpu_s(pid) - before[name]) / (wall_s() - began) for name, pid in processes.items()}
-            assert sensors.stdout is not None
-            sent = json.loads(sensors.stdout.readline())
-            lag = int(sent["sightings"] - worker.metric("sightings_total"))
-            while wall_s() < began + seconds + _LINGERS_S:
-                watch.look()
-                time.sleep(_ASK_EVERY_S)
-            sensors.communicate("end\n", timeout=60)
+        with (
+            working(kafka, directory, chain_toml()) as worker,
+            sinking(kafka, url, directory, {}) as (sink, _),
+        ):
+            wait_for([worker], "partitions", PARTITIONS)
+            processes = {"worker": pid_of(worker.child), "sink": pid_of(sink)}
+            processes |= {"ClickHouse": pid_of(database), "Kafka": pid_of(broker.child)}
+            with _sensors(kafka, rate, seconds) as sensors:
+                assert sensors.stdout is not None
+                processes["sensors"] = sensors.pid
+                watch, began = Watch(client), wall_s()
+                before = {name: cpu_s(pid) for name, pid in processes.items()}
+                watch.until(began + seconds)
+                cpu = {name: (cpu_s(pid) - before[name]) / (wall_s() - began) for name, pid in processes.items()}
+                sent = json.loads(sensors.stdout.readline())
+                lag = int(sent["sightings"] - worker.metric("sightings_total"))
+                watch.until(began + seconds + _LINGERS_S)
+                sensors.communicate("end\n", timeout=60)
             _check(client, sent, say)
         appended = _appended(kafka)
     return _latencies(watch, appended, began + 20), cpu, lag, sent["latest_s"]
@@ -124,18 +126,6 @@ def _latencies(watch: Watch, appended: Mapping[tuple[int, int], float], after: f
         if at > after:
             found[table].append(seen - at)
     return found
-
-
-@contextmanager
-def sinking(kafka: str, url: str, directory: Path) -> Iterator[Child]:
-    """A sink, ended with the block."""
-    options = ("--clickhouse", url, "--bootstrap", kafka, "--metrics-port", str(free_port()))
-    child = Child("sink", footfall("sink", *options), directory / "sink.log", os.environ)  # noqa: TID251
-    child.start()
-    try:
-        yield child
-    finally:
-        child.stop()
 
 
 def _sensors(kafka: str, rate: int, seconds: int) -> subprocess.Popen[str]:

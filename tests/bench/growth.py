@@ -10,8 +10,9 @@ from footfall_events.topics import SIGHTINGS
 from footfall_streams.presences import PRESENCE
 
 from tests.bench.broker import OUTPUTS, broker, fill, renew
+from tests.bench.processes import pid_of
 from tests.bench.report import Figure, Report, Say, at_most
-from tests.bench.streams import Working, check_visits, progress, working
+from tests.bench.streams import Working, check_visits, progress, wait_for, working
 from tests.bench.workload import Workload
 
 _WORK = """
@@ -25,7 +26,7 @@ must equal the sessions worked out from sightings.
 
 
 def run(quick: bool, say: Say) -> Report:
-    devices = 38_500 if quick else 770_000
+    devices = 154_000 if quick else 770_000
     workload = Workload(stores=500, devices=devices, sightings=4 * devices, hours=12)
     figures = []
 
@@ -40,7 +41,7 @@ def run(quick: bool, say: Say) -> Report:
         renew(kafka, OUTPUTS)
         fill(kafka, SIGHTINGS.name, workload.batches(200))
         with working(kafka, directory, workload.toml) as worker:
-            worker.wait_for("sightings_total", workload.sightings)
+            wait_for([worker], "sightings_total", workload.sightings)
             assert worker.metric("presences") == len(workload.sessions)
             steps = progress(kafka)
             waited_s = worker.metric("commit_wait_seconds_total")
@@ -50,7 +51,7 @@ def run(quick: bool, say: Say) -> Report:
         restored_s = _restoring(kafka, directory, workload, len(workload.sessions))
     targets = [
         at_most("bytes of a presence in memory", 100, note("a presence", "bytes", PRESENCE.itemsize)),
-        at_most("MB resident at a million presences", 500, note("resident", "MB", resident_mb)),
+        at_most(f"MB resident at {len(workload.sessions):,} presences", 500, note("resident", "MB", resident_mb)),
     ]
     note("resident at its highest, while working off", "MB", peak_mb)
     elapsed_s = steps[-1][0] - steps[0][0]
@@ -66,13 +67,12 @@ def _restoring(kafka: str, directory: Path, workload: Workload, presences: int) 
     """Seconds from a process's start until it owns every partition and has all presences."""
     began = time.monotonic()
     with working(kafka, directory, workload.toml) as worker:
-        worker.wait_for("partitions", 1, every_s=0.05)
-        worker.wait_for("presences", presences, every_s=0.05)
+        wait_for([worker], "partitions", 1, every_s=0.05)
+        wait_for([worker], "presences", presences, every_s=0.05)
         return time.monotonic() - began
 
 
 def _memory_mb(worker: Working, field: str) -> float:
-    assert worker.child.process is not None
-    status = Path(f"/proc/{worker.child.process.pid}/status").read_text(encoding="utf-8")
+    status = Path(f"/proc/{pid_of(worker.child)}/status").read_text(encoding="utf-8")
     (kilobytes,) = re.findall(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     return int(kilobytes) / 1000

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from footfall_cli.children import Child
@@ -13,6 +15,16 @@ from footfall_cli.children import Child
 def wall_s() -> float:
     """Epoch seconds, to be compared with the broker's, on this machine."""
     return time.time()  # noqa: TID251
+
+
+@contextmanager
+def running(child: Child) -> Iterator[Child]:
+    """Started for the block, and ended with it."""
+    child.start()
+    try:
+        yield child
+    finally:
+        child.stop()
 
 
 def pid_of(child: Child) -> int:

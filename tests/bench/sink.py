@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,7 +22,7 @@ from footfall_sinks.clickhouse import ClickHouseStore, open_client
 from footfall_sinks.migrate import apply_schema
 
 from tests.bench.broker import PARTITIONS, broker, fill, renew
-from tests.bench.processes import counter, cpu_s, pid_of
+from tests.bench.processes import counter, cpu_s, pid_of, running
 from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
 from tests.bench.result_rows import Feed
 
@@ -110,12 +110,19 @@ def store() -> Iterator[tuple[str, Child]]:
         command = [sys.executable, "-m", "footfall_cli.embedded_clickhouse", "--data", f"{temporary}/data"]
         environ = {**os.environ, "TMPDIR": temporary}  # noqa: TID251  a child inherits what the benchmark runs in
         child = Child("clickhouse", command, Path(temporary) / "clickhouse.log", environ)
-        child.start()
-        try:
+        with running(child):
             port = wait_for_line(child, "ready", 60).split()[1]
             yield f"http://127.0.0.1:{port}", child
-        finally:
-            child.stop()
+
+
+@contextmanager
+def sinking(kafka: str, url: str, directory: Path, settings: Mapping[str, str]) -> Iterator[tuple[Child, int]]:
+    """A sink with these FOOTFALL_* variables and the port of its /metrics, ended with the block."""
+    port = free_port()
+    options = ("--clickhouse", url, "--bootstrap", kafka, "--metrics-port", str(port))
+    environ = {**os.environ, **settings}  # noqa: TID251  a child inherits what the benchmark runs in
+    with running(Child("sink", footfall("sink", *options), directory / "sink.log", environ)) as child:
+        yield child, port
 
 
 @dataclass(frozen=True)
@@ -179,14 +186,10 @@ class _Bench:
     def sink(self, case: Case, spent: Spent) -> float:
         """Seconds from starting the process until the last row is inserted; its tables are new."""
         self.new_tables()
-        port = free_port()
-        address = ("--clickhouse", self.url, "--bootstrap", self.kafka, "--metrics-port", str(port))
-        environ = {**os.environ, "FOOTFALL_SINK_GROUP": f"bench-{next(_NUMBERS)}"}  # noqa: TID251
-        child = Child("sink", footfall("sink", *address), self.directory / "sink.log", environ)
+        environ = {"FOOTFALL_SINK_GROUP": f"bench-{next(_NUMBERS)}"}
         before_s = cpu_s(pid_of(self.database))
         began = time.monotonic()
-        child.start()
-        try:
+        with sinking(self.kafka, self.url, self.directory, environ) as (child, port):
             # Asked seldom enough that answering costs the sink nothing, often enough for a per cent.
             while counter(port, "footfall_sinks_rows_total") < case.rows:
                 assert child.exit_code() is None, child.tail()
@@ -196,8 +199,6 @@ class _Bench:
             spent.whole_s.append(seconds)
             spent.sink_s += cpu_s(pid_of(child))
             spent.database_s += cpu_s(pid_of(self.database)) - before_s
-        finally:
-            child.stop()
         return seconds
 
     def bare(self, blocks: Sequence[tuple[str, Any]]) -> float:

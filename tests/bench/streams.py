@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 
 from tests.bench.broker import OUTPUTS, broker, fill, renew
 from tests.bench.peers.run import FLINK, QUIX, QUIX_ARROW, Peer, rate
-from tests.bench.processes import cpu_s, pid_of
+from tests.bench.processes import counter, cpu_s, pid_of, running
 from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
 from tests.bench.workload import SESSION, Workload
 
@@ -43,8 +42,7 @@ PEERS: dict[str, tuple[Peer, int]] = {
     "Quix Streams, JSON": (QUIX, 100_000),
     "Quix Streams, our batches": (QUIX_ARROW, 100_000),
 }
-"""Each with as many sightings as keep it busy for some ten seconds; none gets faster with more."""
-_NOBODY: dict[str, tuple[Peer, int]] = {}
+"""Each with as many sightings as keep it busy for some ten seconds."""
 _UNIT = "sightings/s"
 _WAIT_S = 300.0
 
@@ -78,13 +76,10 @@ def run(quick: bool, say: Say) -> Report:
     cases = [Case(_chain(500, sightings), rows) for rows, sightings in sizes.items()]
     cases += [Case(_chain(stores, size), 200) for stores in (10, 2000)]
     figures: list[Figure] = []
-    if quick:
-        for case in cases[:2]:
-            figures += measure(case, repetitions, say)
-    else:
-        for case in cases:
-            peers = PEERS if case is cases[1] else {}
-            figures += measure(case, repetitions, say, all_cores=case.workload.stores == 500, peers=peers)
+    for case in cases[:2] if quick else cases:
+        all_cores = not quick and case.workload.stores == 500
+        peers = PEERS if all_cores and case.rows_a_batch == 200 else {}
+        figures += measure(case, repetitions, say, all_cores=all_cores, peers=peers)
     return Report("streams", _WORK, tuple(figures), tuple(_targets(figures)))
 
 
@@ -122,7 +117,7 @@ def _targets(figures: list[Figure]) -> list[Target]:
 
 
 def measure(
-    case: Case, repetitions: int, say: Say, *, all_cores: bool = False, peers: Mapping[str, tuple[Peer, int]] = _NOBODY
+    case: Case, repetitions: int, say: Say, *, all_cores: bool, peers: Mapping[str, tuple[Peer, int]]
 ) -> list[Figure]:
     """Figures of one worker, of both limits, of a worker a core if wanted, on one topic, and of the peers."""
     cpu, cpus = Cpu(), Cpu()
@@ -184,15 +179,9 @@ def worker(kafka: str, directory: Path, case: Case, count: int, cpu: Cpu, proces
     renew(kafka, OUTPUTS)
     with ExitStack() as stack:
         names = [f"stream-{number}" for number in range(processes)]
-        running = [stack.enter_context(working(kafka, directory, case.workload.toml, name)) for name in names]
-        deadline = time.monotonic() + _WAIT_S
-        while sum(max(one.metric("sightings_total"), 0) for one in running) < case.workload.sightings:
-            for one in running:
-                if one.child.exit_code() is not None:
-                    raise WorkerEnded(one.child.tail())
-            assert time.monotonic() < deadline, f"not done after {_WAIT_S} s"
-            time.sleep(0.5)
-        cpu.seconds += sum(cpu_s(pid_of(one.child)) for one in running)
+        workers = [stack.enter_context(working(kafka, directory, case.workload.toml, name)) for name in names]
+        wait_for(workers, "sightings_total", case.workload.sightings)
+        cpu.seconds += sum(cpu_s(pid_of(one.child)) for one in workers)
         cpu.sightings += case.workload.sightings
     steps = progress(kafka)
     assert steps[-1][1] == count, f"{steps[-1][1]} of {count} messages are in checkpoints"
@@ -209,23 +198,23 @@ class Working:
     port: int
 
     def metric(self, name: str) -> float:
-        """One of its numbers without labels, by its name without the prefix; -1 while it does not answer."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as reply:
-                lines = reply.read().decode().splitlines()
-        except OSError:
-            return -1
-        (found,) = (line for line in lines if line.startswith(f"footfall_streams_{name} "))
-        return float(found.split()[1])
+        """One of its numbers, by its name without the prefix; 0 while it does not answer."""
+        return counter(self.port, f"footfall_streams_{name}")
 
-    def wait_for(self, name: str, value: float, every_s: float = 0.5) -> None:
-        """Until a number has reached a value; asked seldom, for the answer comes from the worker itself."""
-        deadline = time.monotonic() + _WAIT_S
-        while self.metric(name) < value:
-            assert self.child.exit_code() is None, self.child.tail()
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} is {self.metric(name)} after {_WAIT_S} s:\n{self.child.tail()}")
-            time.sleep(every_s)
+
+def wait_for(workers: Sequence[Working], name: str, value: float, every_s: float = 0.5) -> None:
+    """Until a number of theirs adds up to a value; asked seldom, for the answer comes from the workers themselves.
+
+    Raises WorkerEnded, TimeoutError.
+    """
+    deadline = time.monotonic() + _WAIT_S
+    while (found := sum(one.metric(name) for one in workers)) < value:
+        for one in workers:
+            if one.child.exit_code() is not None:
+                raise WorkerEnded(one.child.tail())
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} is {found} after {_WAIT_S} s:\n{workers[0].child.tail()}")
+        time.sleep(every_s)
 
 
 @contextmanager
@@ -236,11 +225,8 @@ def working(kafka: str, directory: Path, toml: str, name: str = "stream") -> Ite
     port = free_port()
     options = ("--config", config, "--bootstrap", kafka, "--metrics-port", str(port))
     child = Child(name, footfall("stream", *options), directory / f"{name}.log", os.environ)  # noqa: TID251
-    child.start()
-    try:
+    with running(child):
         yield Working(child, port)
-    finally:
-        child.stop()
 
 
 def progress(kafka: str) -> list[tuple[float, int]]:

@@ -41,13 +41,10 @@ class Workload:
     hours: float = 2.0
     seed: int = 1
 
-    def store_id(self, number: int) -> str:
-        return f"store-{number:04}"
-
     @property
     def toml(self) -> str:
         """The chain's configuration: a sensor a store, UTC, the usual rule."""
-        stores = (f'[[stores]]\nid = "{self.store_id(number)}"\nsensors = ["door"]\n' for number in range(self.stores))
+        stores = (f'[[stores]]\nid = "{store_id(number)}"\nsensors = ["door"]\n' for number in range(self.stores))
         return "\n".join(stores)
 
     @property
@@ -109,14 +106,14 @@ class Workload:
         by_store = self.table[np.argsort(self.table["store"], kind="stable")]
         ends = np.searchsorted(by_store["store"], np.arange(self.stores), "right")
         begins = np.append(0, ends[:-1])
-        columns = _columns(by_store)
+        columns = sightings_of(by_store)
         cuts = [
             (int(by_store["ms"][min(at + rows_a_batch, int(end)) - 1]), store, at, min(at + rows_a_batch, int(end)))
             for store, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True))
             for at in range(begin, end, rows_a_batch)
         ]
         for clock_ms, store, begin, end in sorted(cuts):
-            name = self.store_id(store)
+            name = store_id(store)
             seq = (begin - int(begins[store])) // rows_a_batch
             final = end == int(ends[store])
             # The collector ends when its last burst is over.
@@ -126,14 +123,20 @@ class Workload:
 
     def json_messages(self) -> Iterator[tuple[bytes, bytes]]:
         """One JSON message a sighting in the order of time, keyed by store and device."""
-        names = [self.store_id(number) for number in range(self.stores)]
+        names = [store_id(number) for number in range(self.stores)]
         for store, device, ms, span, rssi in self.table.tolist():
             name = names[store]
             fields = {"store": name, "device": device, "ts": ms, "span_ms": span, "rssi": rssi}
             yield f"{name}/{device}".encode(), json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _columns(rows: NDArray[np.void]) -> pa.RecordBatch:
+def store_id(number: int) -> str:
+    """Name of a store."""
+    return f"store-{number:04}"
+
+
+def sightings_of(rows: NDArray[np.void]) -> pa.RecordBatch:
+    """A batch's rows from SIGHTING rows: global addresses, three frames each."""
     count = len(rows)
     columns = {
         "device_id": pa.array(rows["device"], pa.uint64()),
