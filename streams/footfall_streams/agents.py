@@ -8,8 +8,9 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import faust
 from confluent_kafka import KafkaException
@@ -19,17 +20,12 @@ from footfall_events.topics import SIGHTINGS
 
 from footfall_streams.checkpoint import LogFacts, PartitionLog, describe_log
 from footfall_streams.events import Message
+from footfall_streams.fetching import Fetched, chunks
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
 from footfall_streams.step import Step
 
 log = logging.getLogger(__name__)
-
-
-class _Event(Protocol):
-    message: Any
-
-    def ack(self) -> bool: ...
 
 
 def _end_process(what: str, error: BaseException | None = None) -> NoReturn:
@@ -42,11 +38,11 @@ def _end_process(what: str, error: BaseException | None = None) -> NoReturn:
     os._exit(2 if isinstance(error, ConfigError) else 1)
 
 
-def _where_it_failed(events: Sequence[_Event], error: BaseException) -> str:
+def _where_it_failed(chunk: Sequence[Fetched], error: BaseException) -> str:
     """The chunk's places and, unless something else is what failed, the command for a batch that fails every worker."""
     offsets: dict[int, list[int]] = {}
-    for event in events:
-        offsets.setdefault(event.message.partition, []).append(event.message.offset)
+    for fetched in chunk:
+        offsets.setdefault(fetched.partition, []).extend(record.offset for record in fetched.records)
     places = ", ".join(f"[{n}] offsets {min(found)} to {max(found)}" for n, found in sorted(offsets.items()))
     what = f"a step failed at {SIGHTINGS.name}{places}"
     if isinstance(error, KafkaException | FootfallError):
@@ -76,6 +72,7 @@ class SightingsAgent:
         self._next: dict[int, int] = {}
         self._lock = asyncio.Lock()
         self._committing: asyncio.Future[None] | None = None
+        self._telling: asyncio.Future[None] | None = None
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="partition")
 
     async def release(self, *_: object, **__: object) -> None:
@@ -106,12 +103,10 @@ class SightingsAgent:
                 self._next = {number: entry.progress.next_offset for number, entry in self._logs.items()}
                 self._pass_by("restored")
                 # Faust seeks to the committed offset right after this: make that the one the state stands at.
-                offsets = {TP(SIGHTINGS.name, number): offset for number, offset in self._next.items()}
-                if offsets:
-                    await self._app.consumer._commit(offsets)  # type: ignore[attr-defined]
+                await self._commit_offsets(self._next)
                 # But aiokafka takes an offset of 0 for none, and stays where the group was before (seek_to_committed).
-                for partition in (tp for tp, offset in offsets.items() if not offset):
-                    await self._app.consumer.seek(partition, 0)
+                for number in (number for number, offset in self._next.items() if not offset):
+                    await self._app.consumer.seek(TP(SIGHTINGS.name, number), 0)
                 self._metrics.partitions.set(len(self._logs))
                 self._metrics.presences.set(len(self._job.presences))
             except Exception as error:
@@ -131,27 +126,26 @@ class SightingsAgent:
         """For as long as Faust runs, three chunks at a time: one gathered, one folded, one waiting for the broker."""
         step = asyncio.ensure_future(asyncio.sleep(0))
         try:
-            async for events in stream.noack_take(chunk_messages, within=within_s):
-                await step
-                step = asyncio.ensure_future(self._take(events))
+            async with aclosing(chunks(stream, chunk_messages, within_s)) as gathered:
+                async for chunk in gathered:
+                    await step
+                    step = asyncio.ensure_future(self._take(chunk))
         finally:
             await step
             await self._committed()
 
-    async def _take(self, events: Sequence[_Event]) -> None:
+    async def _take(self, chunk: Sequence[Fetched]) -> None:
         async with self._lock:
             try:
-                await self._step(events)
+                await self._step(chunk)
             except Exception as error:
-                _end_process(_where_it_failed(events, error), error)
+                _end_process(_where_it_failed(chunk, error), error)
 
-    async def _step(self, events: Sequence[_Event]) -> None:
-        # One of an earlier assignment is not acknowledged: Faust might commit and then seek past what is not done.
-        current = [event for event in events if self._is_current(event)]
-        chunk, ends = await self._guard(current)
+    async def _step(self, chunk: Sequence[Fetched]) -> None:
+        messages, ends = await self._guard([fetched for fetched in chunk if self._is_current(fetched)])
         self._pass_by("guarded")
         # Most of a fold is numpy's, which lets go of the interpreter: Faust gathers and heartbeats meanwhile.
-        step = await self._in_thread(self._job.take, chunk)
+        step = await self._in_thread(self._job.take, messages)
         self._pass_by("folded")
         self._next |= ends
         # What is told is what is committed: the next fold changes both while this step's transactions are under way.
@@ -159,7 +153,7 @@ class SightingsAgent:
         started = time.monotonic()
         await self._committed()
         self._metrics.commit_wait_seconds.inc(time.monotonic() - started)
-        self._committing = asyncio.ensure_future(self._commit(current, step, ends, tell))
+        self._committing = asyncio.ensure_future(self._commit(chunk, step, ends, tell))
 
     async def _committed(self) -> None:
         """Until the step before is written, so that steps are written in their order."""
@@ -167,7 +161,7 @@ class SightingsAgent:
             await self._committing
 
     async def _commit(
-        self, events: Sequence[_Event], step: Step, ends: Mapping[int, int], tell: Callable[[], None]
+        self, chunk: Sequence[Fetched], step: Step, ends: Mapping[int, int], tell: Callable[[], None]
     ) -> None:
         """Write a folded step, each partition in a transaction of its own; then tell Prometheus and the group."""
         try:
@@ -182,48 +176,59 @@ class SightingsAgent:
             )
             self._metrics.commit_seconds.observe(time.monotonic() - started)
         except Exception as error:
-            _end_process(_where_it_failed(events, error), error)
+            _end_process(_where_it_failed(chunk, error), error)
         tell()
-        for event in events:
-            event.ack()
+        # Nobody waits for this: the group's offset is what lag tools read, and may be that of a step before.
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.ensure_future(self._tell_group())
         self._pass_by("acknowledged")
 
-    def _is_current(self, event: _Event) -> bool:
-        message = event.message
-        fresh = message.generation_id == self._app.consumer_generation_id and message.partition in self._logs
+    async def _tell_group(self) -> None:
+        """Commit where every owned partition stands."""
+        await self._commit_offsets({number: entry.progress.next_offset for number, entry in self._logs.items()})
+
+    async def _commit_offsets(self, offsets: Mapping[int, int]) -> None:
+        if offsets:
+            await self._app.consumer._commit(  # type: ignore[attr-defined]
+                {TP(SIGHTINGS.name, number): offset for number, offset in offsets.items()}
+            )
+
+    def _is_current(self, fetched: Fetched) -> bool:
+        fresh = fetched.generation == self._app.consumer_generation_id and fetched.partition in self._logs
         if not fresh:
-            self._metrics.stale_messages.labels("stale_generation").inc()
+            self._metrics.stale_messages.labels("stale_generation").inc(len(fetched.records))
         return fresh
 
-    async def _guard(self, events: Sequence[_Event]) -> tuple[list[Message], dict[int, int]]:
+    async def _guard(self, chunk: Sequence[Fetched]) -> tuple[list[Message], dict[int, int]]:
         """Messages to fold, in order, and the next offset of each partition after them."""
         ends: dict[int, int] = {}
-        repeating: set[int] = set()
-        chunk = []
-        for event in events:
-            message = event.message
-            partition_log = self._logs[message.partition]
-            expected = ends.get(message.partition, self._next[message.partition])
-            if message.offset < expected:
-                self._metrics.stale_messages.labels("already_done").inc()
-                repeating.add(message.partition)
-                continue
-            if message.offset > expected:
-                in_log = await self._in_thread(partition_log.next_in_log, expected)
-                if in_log != message.offset:
-                    _end_process(f"partition {message.partition}: offset {expected} was skipped on its way here")
-                log.error("partition %d: the log has no offsets %d to %d", message.partition, expected, in_log - 1)
-                self._metrics.log_holes.inc(in_log - expected)
-            ends[message.partition] = message.offset + 1
-            appended_ms = round(message.timestamp * 1000)
-            quarantined = partition_log.is_quarantined(message.offset)
-            value = message.value or b""
-            chunk.append(
-                Message(message.partition, message.offset, message.key, value, appended_ms, quarantined=quarantined)
-            )
-        for number in repeating:
-            await self._in_thread(self._logs[number].refuse_another_log)
-        return chunk, ends
+        messages = []
+        for fetched in chunk:
+            number = fetched.partition
+            partition_log = self._logs[number]
+            expected = ends.get(number, self._next[number])
+            repeated = 0
+            for record in fetched.records:
+                if record.offset < expected:
+                    repeated += 1
+                    continue
+                if record.offset > expected:
+                    in_log = await self._in_thread(partition_log.next_in_log, expected)
+                    if in_log != record.offset:
+                        _end_process(f"partition {number}: offset {expected} was skipped on its way here")
+                    log.error("partition %d: the log has no offsets %d to %d", number, expected, in_log - 1)
+                    self._metrics.log_holes.inc(in_log - expected)
+                expected = record.offset + 1
+                quarantined = partition_log.is_quarantined(record.offset)
+                value = record.value or b""
+                messages.append(
+                    Message(number, record.offset, record.key, value, record.timestamp, quarantined=quarantined)
+                )
+            ends[number] = expected
+            if repeated:
+                self._metrics.stale_messages.labels("already_done").inc(repeated)
+                await self._in_thread(partition_log.refuse_another_log)
+        return messages, ends
 
     async def _in_thread(self, call: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)

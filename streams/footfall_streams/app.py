@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from footfall_streams.agents import SightingsAgent
 from footfall_streams.checkpoint import describe_log
-from footfall_streams.client_options import set_client_options
+from footfall_streams.fetching import fetch_whole
 from footfall_streams.fold import StoreJob
 from footfall_streams.metrics import StreamMetrics
 from footfall_streams.partitioning import partition_of
@@ -44,7 +44,7 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,
-        stream_buffer_maxsize=64,
+        stream_buffer_maxsize=4,  # fetches; each of at most 500 messages, of at most 1 MiB a partition
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
         # A broker that has just started may not list the topics yet: a group that is assigned nothing for that reason
@@ -54,14 +54,16 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         broker_session_timeout=settings.session_timeout_s,
         broker_heartbeat_interval=settings.session_timeout_s / 6,
     )
-    set_client_options(app)
+    fetch_whole(app)
     job = StoreJob(chain, lambda key: partition_of(key, facts.partitions))
     metrics = StreamMetrics(registry)
     agent = SightingsAgent(app, job, settings.kafka(), facts, metrics, settings.fail_points)
     app.on_partitions_revoked.connect(agent.release)
     app.on_rebalance_complete.connect(agent.own)
 
-    @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)
+    topic = app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw", acks=False)
+
+    @app.agent(topic, concurrency=1)
     async def sightings(stream: Any) -> None:
         await agent.run(stream, settings.chunk_messages, settings.commit_interval_s)
 

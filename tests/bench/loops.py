@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer
 from footfall_events.topics import SIGHTINGS
-from footfall_streams.client_options import set_client_options
 
 
 class Stopwatch:
@@ -77,8 +76,6 @@ def run_faust(kafka: str, messages: int, chunk: int) -> None:
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
     )
-
-    set_client_options(app)
 
     @app.agent(app.topic(SIGHTINGS.name, key_serializer="raw", value_serializer="raw"), concurrency=1)
     async def sightings(stream: Any) -> None:

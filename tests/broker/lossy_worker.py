@@ -1,6 +1,6 @@
 """`footfall stream` with a client that loses or repeats one message on its way to the agent.
 
-LOSSY=drop:40 drops the 40th event, LOSSY=repeat:40 hands it over twice.
+LOSSY=drop:40 drops the 40th message, LOSSY=repeat:40 hands it over twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from footfall_streams.agents import SightingsAgent
 
 
 class Lossy:
-    """A stream that hands events over as Faust's does, but for one of them."""
+    """A stream that hands messages over as Faust's does, but for one of them."""
 
     def __init__(self, stream: Any, fault: str) -> None:
         self._stream = stream
@@ -24,9 +24,10 @@ class Lossy:
         self._times = {"drop": 0, "repeat": 2}[kind]
         self._left = int(nth)
 
-    async def noack_take(self, most: int, within: float) -> AsyncIterator[list[Any]]:
-        async for events in self._stream.noack_take(most, within=within):
-            yield [event for event in events for _ in range(self._times_of_next())]
+    async def events(self) -> AsyncIterator[Any]:
+        async for event in self._stream.events():
+            event.message.value = [record for record in event.message.value for _ in range(self._times_of_next())]
+            yield event
 
     def _times_of_next(self) -> int:
         self._left -= 1

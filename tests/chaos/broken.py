@@ -16,6 +16,7 @@ from footfall_sinks import consume
 from footfall_streams import agents, checkpoint, watermark
 from footfall_streams.checkpoint import PartitionLog
 from footfall_streams.events import Message
+from footfall_streams.fetching import Fetched
 from footfall_streams.state import State
 from footfall_streams.step import Output
 
@@ -60,15 +61,15 @@ def a_random_transactional_id() -> None:
 def no_guard_and_messages_dropped() -> None:
     """One message in a hundred never arrives, and nobody looks."""
 
-    async def broken(agent: agents.SightingsAgent, events: Sequence[Any]) -> tuple[list[Message], dict[int, int]]:
-        chunk, ends = [], {}
-        for event in events:
-            message = event.message
-            ends[message.partition] = message.offset + 1
-            if message.offset % 100 != 99:
-                at_ms = round(message.timestamp * 1000)
-                chunk.append(Message(message.partition, message.offset, message.key, message.value or b"", at_ms))
-        return chunk, ends
+    async def broken(_: agents.SightingsAgent, chunk: Sequence[Fetched]) -> tuple[list[Message], dict[int, int]]:
+        messages, ends = [], {}
+        for fetched in chunk:
+            for record in fetched.records:
+                ends[fetched.partition] = record.offset + 1
+                if record.offset % 100 != 99:
+                    place = (fetched.partition, record.offset)
+                    messages.append(Message(*place, record.key, record.value or b"", record.timestamp))
+        return messages, ends
 
     _replace(agents.SightingsAgent, "_guard", broken)
 
