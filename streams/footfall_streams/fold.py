@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 from footfall_events.errors import ConfigError
-from footfall_events.rows import encode_rows
+from footfall_events.rows import encode_each
 from footfall_events.sighting_batches import encode_sightings
 from footfall_events.stores import MAX_SENSORS, ChainConfig
 from footfall_events.topics import STORE_MINUTES, VISITS
@@ -164,12 +165,11 @@ class StoreJob:
         taken = self._schedule(chunk.batches, step)
         if not taken:
             return taken
-        sightings, round_of = self._sightings(taken, chunk, step)
-        rounds = max(piece.round for piece in taken) + 1
+        sightings, ends = self._sightings(taken, chunk, step)
         presences, places = self.presences.lend(sightings["key"])
-        for number in range(rounds):
+        for number, (begin, end) in enumerate(pairwise([0, *ends.tolist()])):
             pieces = [piece for piece in taken if piece.round == number]
-            self._round(pieces, sightings[round_of == number] if rounds > 1 else sightings, presences, revised)
+            self._round(pieces, sightings[begin:end], presences, revised)
         self.presences.put_back(presences, places)
         return taken
 
@@ -197,7 +197,7 @@ class StoreJob:
         return taken
 
     def _sightings(self, taken: list[_Taken], chunk: Chunk, step: Step) -> tuple[PresenceRows, NDArray[np.int64]]:
-        """Every sighting that can belong to a presence, as rows of one sighting each, and its round."""
+        """Every sighting that can belong to a presence, as rows of one sighting each, and where each round's end."""
         heard, lengths = chunk.rows, chunk.lengths
         places = np.array([piece.place for piece in taken])
         if len(taken) < len(chunk.batches):
@@ -218,6 +218,10 @@ class StoreJob:
         step.counts["dropped_sightings/too_weak"] += int((~audible & ~too_late).sum())
         self._bury_too_late(taken, lengths, too_late, step)
         keep = np.flatnonzero(audible & ~too_late)
+        # Numbers below 65,536 are sorted in two passes. A round has a message, and no part has so many.
+        rounds = spread(piece.round for piece in taken)[keep].astype(np.uint16)
+        keep = keep[np.argsort(rounds, kind="stable")]
+        ends = np.cumsum(np.bincount(rounds, minlength=max(piece.round for piece in taken) + 1))
         piece_of = np.repeat(np.arange(len(taken)), lengths)[keep]
         heard, days = heard[keep], days[keep]
         rows = Columns.zeros(len(keep), PRESENCE)
@@ -226,8 +230,7 @@ class StoreJob:
         rows["store"] = stores[piece_of]
         rows["epoch"] = np.array([piece.batch.header.key_epoch for piece in taken], np.uint32)[piece_of]
         rows["touched"] = np.array([piece.batch.message.offset for piece in taken], np.int64)[piece_of]
-        rounds = np.array([piece.round for piece in taken], np.int64)[piece_of]
-        return single_sightings(rows, days, heard["rssi"]), rounds
+        return single_sightings(rows, days, heard["rssi"]), ends
 
     def _days_of(
         self,
@@ -346,11 +349,14 @@ class StoreJob:
 
     def _emit(self, step: Step, topic: str, stores: NDArray[np.int64], batch: pa.RecordBatch) -> None:
         """Send the rows of a batch, which are sorted by store, each store's in messages of its own."""
-        for store, begin, end in stretches(stores):
-            outputs, key = step.outputs[self._partitions[store]], self._keys[store]
-            for start in range(begin, end, _ROWS_A_MESSAGE):
-                rows = batch.slice(start, min(_ROWS_A_MESSAGE, end - start))
-                outputs.append(Output(topic, key, encode_rows(rows)))
+        pieces = [
+            (store, batch.slice(start, min(_ROWS_A_MESSAGE, end - start)))
+            for store, begin, end in stretches(stores)
+            for start in range(begin, end, _ROWS_A_MESSAGE)
+        ]
+        values = encode_each([rows for _, rows in pieces]) if pieces else []
+        for (store, _), value in zip(pieces, values, strict=True):
+            step.outputs[self._partitions[store]].append(Output(topic, self._keys[store], value))
 
     def _write_visits(self, revised: _Revised, step: Step) -> None:
         rows = Columns.concatenate([part[0] for part in revised.visits])

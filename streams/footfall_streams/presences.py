@@ -13,7 +13,7 @@ from footfall_events.schemas import Role
 from numpy.typing import NDArray
 
 from footfall_streams.columns import Columns
-from footfall_streams.segments import distinct, run_starts
+from footfall_streams.segments import Groups, distinct, run_starts
 from footfall_streams.store_days import StoreDayRows, StoreDays
 
 NEVER_ENTERED = np.iinfo(np.int64).max
@@ -114,9 +114,9 @@ def chains(rows: PresenceRows, gap_ms: NDArray[np.int64]) -> tuple[PresenceRows,
     reach = np.maximum.accumulate(last + lift)
     starts = begins
     starts[1:] |= first[1:] + lift[1:] > reach[:-1] + gap_ms[order[1:]]
-    heads = np.flatnonzero(starts)
-    merged = rows[order[heads]]
-    for name, reduce in (
+    groups = Groups(order, np.flatnonzero(starts))
+    merged = rows[groups.first]
+    for name, function in (
         ("last", np.maximum),
         ("entered", np.minimum),
         ("left", np.maximum),
@@ -126,7 +126,7 @@ def chains(rows: PresenceRows, gap_ms: NDArray[np.int64]) -> tuple[PresenceRows,
         ("touched", np.maximum),
         ("closes_at", np.maximum),
     ):
-        merged[name] = reduce.reduceat(rows[name][order], heads) if len(heads) else 0
+        merged[name] = groups.reduce(function, rows[name])
     group = np.empty(len(rows), np.int64)
     group[order] = np.cumsum(starts) - 1
     return merged, group

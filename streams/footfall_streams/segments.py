@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_FEW = 4
+
 
 def run_starts(columns: Iterable[NDArray[Any]], length: int) -> NDArray[np.bool_]:
     """True where a row differs from the one before it in any column, and on the first row."""
@@ -29,6 +31,36 @@ def stretches(values: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     heads = np.flatnonzero(run_starts([values], len(values)))
     ends = np.append(heads, len(values))[1:]
     return list(zip(values[heads].tolist(), heads.tolist(), ends.tolist(), strict=True))
+
+
+class Groups:
+    """Rows in groups, most of them of a few rows: what `reduceat` says of each, at a third of its cost.
+
+    `order` has the places of the rows, one group behind the other; each group begins at one of `heads`.
+    """
+
+    def __init__(self, order: NDArray[np.int64], heads: NDArray[np.int64]) -> None:
+        self.lengths = np.diff(heads, append=len(order))
+        self.first = order[heads]
+        self._next: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        for number in range(1, _FEW):
+            groups = np.flatnonzero(self.lengths > number)
+            self._next.append((groups, order[heads[groups] + number]))
+        self._large = np.flatnonzero(self.lengths > _FEW)
+        rest = self.lengths[self._large] - _FEW
+        self._rest_heads = np.cumsum(rest) - rest
+        places = np.repeat(heads[self._large] + _FEW - self._rest_heads, rest) + np.arange(rest.sum())
+        self._rest = order[places]
+
+    def reduce(self, function: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
+        """`function` over the values of each group; `values` are in the order of the rows themselves."""
+        found: NDArray[Any] = values[self.first]
+        for groups, places in self._next:
+            found[groups] = function(found[groups], values[places])
+        if len(self._large):
+            rest = function.reduceat(values[self._rest], self._rest_heads)
+            found[self._large] = function(found[self._large], rest)
+        return found
 
 
 def last_of_each(keys: list[NDArray[Any]]) -> NDArray[np.int64]:
