@@ -136,8 +136,8 @@ class Limits:
 
     stride: int = 4096
     rows: int = 50_000
-    linger_s: float = 1.0
-    idle_s: float = 0.5
+    linger_s: float = 0.5
+    idle_s: float = 0.25
 
 
 @dataclass

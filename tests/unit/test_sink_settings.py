@@ -12,7 +12,7 @@ GOOD = {"FOOTFALL_BOOTSTRAP": "kafka:9092", "FOOTFALL_CLICKHOUSE": "http://click
 
 def test_two_addresses_are_enough() -> None:
     settings = SinkSettings.from_mapping(GOOD)
-    assert (settings.limits.rows, settings.limits.linger_s, settings.limits.idle_s) == (50_000, 1.0, 0.5)
+    assert (settings.limits.rows, settings.limits.linger_s, settings.limits.idle_s) == (50_000, 0.5, 0.25)
 
 
 def test_every_problem_is_reported_at_once() -> None:
