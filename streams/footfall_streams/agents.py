@@ -22,10 +22,13 @@ from footfall_streams.checkpoint import LogFacts, PartitionLog, describe_log
 from footfall_streams.events import Message
 from footfall_streams.fetching import Fetched, chunks
 from footfall_streams.fold import StoreJob
+from footfall_streams.memory import give_back
 from footfall_streams.metrics import StreamMetrics
 from footfall_streams.step import Step
 
 log = logging.getLogger(__name__)
+
+_GIVE_BACK_EVERY_S = 2.0
 
 
 def _end_process(what: str, error: BaseException | None = None) -> NoReturn:
@@ -73,6 +76,7 @@ class SightingsAgent:
         self._lock = asyncio.Lock()
         self._committing: asyncio.Future[None] | None = None
         self._telling: asyncio.Future[None] | None = None
+        self._giving_back: asyncio.Future[None] | None = None
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="partition")
 
     async def release(self, *_: object, **__: object) -> None:
@@ -181,11 +185,18 @@ class SightingsAgent:
         # Nobody waits for this: the group's offset is what lag tools read, and may be that of a step before.
         if self._telling is None or self._telling.done():
             self._telling = asyncio.ensure_future(self._tell_group())
+        if self._giving_back is None or self._giving_back.done():
+            self._giving_back = asyncio.ensure_future(self._give_back())
         self._pass_by("acknowledged")
 
     async def _tell_group(self) -> None:
         """Commit where every owned partition stands."""
         await self._commit_offsets({number: entry.progress.next_offset for number, entry in self._logs.items()})
+
+    async def _give_back(self) -> None:
+        """Once for all steps of a while, and always after the last of them."""
+        await asyncio.sleep(_GIVE_BACK_EVERY_S)
+        await self._in_thread(give_back)
 
     async def _commit_offsets(self, offsets: Mapping[int, int]) -> None:
         if offsets:

@@ -61,14 +61,22 @@ class Columns:
             records[name] = self._columns[name]
         return records
 
-    def replaced(self, gone: NDArray[np.int64], rows: Columns, places: NDArray[np.int64]) -> Self:
-        """Without the rows at `gone`, and with `rows` put in before those `places` (ascending) of what remains."""
+    def replace(self, gone: NDArray[np.int64], rows: Columns, places: NDArray[np.int64]) -> None:
+        """Drop the rows at `gone`, and put `rows` in before those `places` (ascending) of what remains.
+
+        Column by column, so that there is never a second copy of them all.
+        """
         total = len(self) - len(gone) + len(rows)
         new = np.zeros(total, bool)
         new[places + np.arange(len(rows))] = True
         source = np.empty(total, np.int64)
         source[new] = len(self) + np.arange(len(rows))
         source[~new] = np.delete(np.arange(len(self)), gone)
-        return type(self)(
-            {name: np.concatenate([column, rows[name]])[source] for name, column in self._columns.items()}
-        )
+        for name in self._columns:
+            self._columns[name] = np.concatenate([self._columns[name], rows[name]])[source]
+
+    def keep(self, mask: NDArray[np.bool_]) -> None:
+        """Drop the rows where `mask` is False, column by column likewise."""
+        places = np.flatnonzero(mask)
+        for name in self._columns:
+            self._columns[name] = self._columns[name][places]

@@ -160,7 +160,7 @@ class Minutes:
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Forget every row where `mask` is False."""
-        self.rows = self.rows[mask]
+        self.rows.keep(mask)
 
     def places(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of ascending distinct keys in `rows`; minutes not known yet are made."""
@@ -176,7 +176,7 @@ class Minutes:
         return at
 
     def _insert(self, rows: MinuteRows, places: NDArray[np.int64]) -> None:
-        self.rows = self.rows.replaced(np.empty(0, np.int64), rows, places)
+        self.rows.replace(np.empty(0, np.int64), rows, places)
 
     def apply(self, deltas: Deltas) -> NDArray[np.int64]:
         """Add the differences; keys of the rows that changed."""

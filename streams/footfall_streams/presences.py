@@ -150,7 +150,7 @@ class Presences:
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Forget every row where `mask` is False."""
-        self.rows = self.rows[mask]
+        self.rows.keep(mask)
 
     def lend(self, keys: NDArray[np.uint64]) -> tuple[Presences, NDArray[np.int64]]:
         """Every row that is open or has one of the keys, to be changed apart, and the places to `put_back`.
@@ -197,7 +197,7 @@ class Presences:
     def _replace(self, gone: NDArray[np.int64], rows: PresenceRows) -> None:
         """Put rows, sorted by key, in the place of those that are gone."""
         remaining = np.delete(self.rows["key"], gone)
-        self.rows = self.rows.replaced(gone, rows, np.searchsorted(remaining, rows["key"], "right"))
+        self.rows.replace(gone, rows, np.searchsorted(remaining, rows["key"], "right"))
 
     def close_due(self, watermark_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Mark open rows that the watermark of their store has passed; their places in `rows`."""

@@ -17,12 +17,14 @@ from tests.bench.workload import Workload
 
 _WORK = """
 One `footfall stream` process works off a day of 500 stores that leaves a million presences, closed ones included: all
-lie within the revision horizon of 24 hours, so that all are kept. Its memory is what Linux counts as resident, at the
-end and at its highest. Transactions go on beside the next fold: what they take from the worker is the time for which a
-fold waited for them, of the time between the first checkpoint and the last. Then another process takes the state over:
-from its start to owning every partition with all presences, beside a worker that finds nothing to restore. The visits
-must equal the sessions worked out from sightings.
+lie within the revision horizon of 24 hours, so that all are kept. Its memory is what Linux counts as resident, some
+seconds after the last step and at its highest. Transactions go on beside the next fold: what they take from the worker
+is the time for which a fold waited for them, of the time between the first checkpoint and the last. Then another
+process takes the state over: from its start to owning every partition with all presences, beside a worker that finds
+nothing to restore. The visits must equal the sessions worked out from sightings.
 """
+
+_REST_S = 5.0
 
 
 def run(quick: bool, say: Say) -> Report:
@@ -46,6 +48,7 @@ def run(quick: bool, say: Say) -> Report:
             steps = progress(kafka)
             waited_s = worker.metric("commit_wait_seconds_total")
             beside_s = worker.metric("commit_seconds_sum")
+            time.sleep(_REST_S)
             peak_mb, resident_mb = _memory_mb(worker, "VmHWM"), _memory_mb(worker, "VmRSS")
         check_visits(kafka, workload)
         restored_s = _restoring(kafka, directory, workload, len(workload.sessions))
