@@ -15,7 +15,7 @@ from time import monotonic
 from tests.bench import results
 from tests.bench.report import Report
 
-BENCHMARKS = ("collector", "streams", "sink", "end_to_end", "growth")
+BENCHMARKS = ("collector", "streams", "fold", "sink", "end_to_end", "growth")
 
 
 def main() -> int:

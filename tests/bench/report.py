@@ -64,11 +64,11 @@ class Report:
 
 
 def at_least(what: str, wanted: float, measured: float, why: str = "") -> Target:
-    return Target(what, f">= {wanted:g}", measured, measured >= wanted, why)
+    return Target(what, f">= {wanted:g}", measured, measured >= wanted, "" if measured >= wanted else why)
 
 
 def at_most(what: str, wanted: float, measured: float, why: str = "") -> Target:
-    return Target(what, f"<= {wanted:g}", measured, measured <= wanted, why)
+    return Target(what, f"<= {wanted:g}", measured, measured <= wanted, "" if measured <= wanted else why)
 
 
 def alternate(
