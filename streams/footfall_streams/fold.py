@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ from footfall_streams.minutes import (
     stores_of,
 )
 from footfall_streams.outputs import minute_rows, visit_rows
-from footfall_streams.presences import PRESENCE, PresenceRows, Presences, identity_hash, single_sightings
+from footfall_streams.presences import HEARD, PRESENCE, PresenceRows, Presences, identity_hash, single_sightings
 from footfall_streams.segments import distinct, last_of_each, stretches
 from footfall_streams.state import HOUR_MS, State, changed_hours, hours_of, read_json, read_rows, write_json
 from footfall_streams.step import Output, Step
@@ -224,13 +225,12 @@ class StoreJob:
         ends = np.cumsum(np.bincount(rounds, minlength=max(piece.round for piece in taken) + 1))
         piece_of = np.repeat(np.arange(len(taken)), lengths)[keep]
         heard, days = heard[keep], days[keep]
-        rows = Columns.zeros(len(keep), PRESENCE)
-        for name in ("device", "first", "last", "class"):
-            rows[name] = heard[name]
-        rows["store"] = stores[piece_of]
-        rows["epoch"] = np.array([piece.batch.header.key_epoch for piece in taken], np.uint32)[piece_of]
-        rows["touched"] = np.array([piece.batch.message.offset for piece in taken], np.int64)[piece_of]
-        return single_sightings(rows, days, heard["rssi"]), ends
+        told: dict[str, NDArray[Any]] = {
+            "store": stores[piece_of],
+            "epoch": np.array([piece.batch.header.key_epoch for piece in taken], np.uint32)[piece_of],
+            "touched": np.array([piece.batch.message.offset for piece in taken], np.int64)[piece_of],
+        }
+        return single_sightings({**told, **{name: heard[name] for name in HEARD}}, days), ends
 
     def _days_of(
         self,

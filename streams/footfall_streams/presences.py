@@ -6,7 +6,9 @@ whether two sightings, a sighting and a presence, or two presences meet, in what
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from footfall_events.schemas import Role
@@ -40,6 +42,18 @@ PRESENCE = np.dtype(
 )
 PresenceRows = Columns
 """Rows with the columns of PRESENCE."""
+HEARD = ("device", "first", "last", "rssi", "class")
+"""What a sensor tells of each sighting."""
+_MERGED = {
+    "entered": np.minimum,
+    "left": np.maximum,
+    "sightings": np.add,
+    "rssi": np.maximum,
+    "class": np.maximum,
+    "touched": np.maximum,
+    "closes_at": np.maximum,
+}
+"""How these columns of a chain follow from its rows; but for the latest end, the others are those of its first row."""
 _IDENTITY = ("store", "device", "epoch", "day")
 
 
@@ -62,17 +76,23 @@ def identity_hash(rows: PresenceRows) -> NDArray[np.uint64]:
     return hashed
 
 
-def single_sightings(rows: PresenceRows, days: StoreDayRows, rssi: NDArray[np.int16]) -> PresenceRows:
-    """Complete rows that hold one sighting each (store, device, epoch, first, last, class, touched given).
+def single_sightings(told: Mapping[str, NDArray[Any]], days: StoreDayRows) -> PresenceRows:
+    """Rows that hold one sighting each; `told` are its store, epoch and touched, and what is in HEARD.
 
     `rssi` is the known signal in dBm and at or above the day's `passer_by_dbm`.
     """
-    rows["day"], rows["rssi"], rows["sightings"] = days["day"], rssi, 1
-    rows["entered"] = np.where(rssi >= days["enter_dbm"], rows["first"], NEVER_ENTERED)
-    rows["left"] = np.where(rssi >= days["stay_dbm"], rows["last"], NEVER_NEAR)
-    rows["closes_at"] = np.minimum(rows["last"] + days["gap_ms"] + 1, days["end_ms"])
-    rows["key"] = identity_hash(rows)
-    return rows
+    first, last, rssi = told["first"], told["last"], told["rssi"]
+    columns = {
+        **told,
+        "day": days["day"],
+        "entered": np.where(rssi >= days["enter_dbm"], first, NEVER_ENTERED),
+        "left": np.where(rssi >= days["stay_dbm"], last, NEVER_NEAR),
+        "sightings": np.ones(len(first)),
+        "closes_at": np.minimum(last + days["gap_ms"] + 1, days["end_ms"]),
+        "closed": np.zeros(len(first)),
+    }
+    columns["key"] = identity_hash(Columns(columns))
+    return Columns({name: columns[name].astype(PRESENCE[name], copy=False) for name in PRESENCE.names or ()})
 
 
 def _by_identity_and_start(rows: PresenceRows) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -115,21 +135,14 @@ def chains(rows: PresenceRows, gap_ms: NDArray[np.int64]) -> tuple[PresenceRows,
     starts = begins
     starts[1:] |= first[1:] + lift[1:] > reach[:-1] + gap_ms[order[1:]]
     groups = Groups(order, np.flatnonzero(starts))
-    merged = rows[groups.first]
-    for name, function in (
-        ("last", np.maximum),
-        ("entered", np.minimum),
-        ("left", np.maximum),
-        ("sightings", np.add),
-        ("rssi", np.maximum),
-        ("class", np.maximum),
-        ("touched", np.maximum),
-        ("closes_at", np.maximum),
-    ):
-        merged[name] = groups.reduce(function, rows[name])
+    merged = {name: groups.reduce(function, rows[name]) for name, function in _MERGED.items()}
+    # What reached before a chain ended before it began.
+    merged["last"] = (reach - lift)[groups.heads + groups.lengths - 1]
+    same = (name for name in PRESENCE.names or () if name not in merged)
+    merged |= {name: rows[name][groups.first] for name in same}
     group = np.empty(len(rows), np.int64)
     group[order] = np.cumsum(starts) - 1
-    return merged, group
+    return Columns(merged), group
 
 
 class Presences:

@@ -40,6 +40,7 @@ class Groups:
     """
 
     def __init__(self, order: NDArray[np.int64], heads: NDArray[np.int64]) -> None:
+        self.heads = heads
         self.lengths = np.diff(heads, append=len(order))
         self.first = order[heads]
         self._next: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []

@@ -50,20 +50,19 @@ def _closes_early(right: Any, *args: Any) -> Any:
     return rows
 
 
-def _ends_at_start(right: Any, rows: Any, days: Any, rssi: Any) -> Any:
-    rows["last"] = rows["first"]
-    return right(rows, days, rssi)
+def _ends_at_start(right: Any, told: Any, days: Any) -> Any:
+    return right({**told, "last": told["first"]}, days)
 
 
-def _joins_across_cutover(right: Any, rows: Any, days: Any, rssi: Any) -> Any:
-    found = right(rows, days, rssi)
+def _joins_across_cutover(right: Any, told: Any, days: Any) -> Any:
+    found = right(told, days)
     found["day"] = found["day"] // 2
     found["key"] = presences.identity_hash(found)
     return found
 
 
-def _stays_from_enter(right: Any, rows: Any, days: Any, rssi: Any) -> Any:
-    found = right(rows, days, rssi)
+def _stays_from_enter(right: Any, told: Any, days: Any) -> Any:
+    found = right(told, days)
     found["left"][found["entered"] == presences.NEVER_ENTERED] = presences.NEVER_NEAR
     return found
 

@@ -26,6 +26,7 @@ from footfall_streams.presences import (
     single_sightings,
 )
 from footfall_streams.store_days import StoreDays
+from numpy.typing import NDArray
 
 NOON = 1_767_614_400_000  # 2026-01-05 12:00 UTC, a Monday
 CUTOVER = NOON + 16 * 3_600_000  # 04:00 on the next day
@@ -52,16 +53,18 @@ def days_of(*stores: dict[str, Any]) -> StoreDays:
 
 
 def singles(days: StoreDays, heard: Sequence[Heard]) -> PresenceRows:
-    rows = Columns.zeros(len(heard), PRESENCE)
-    rows["first"] = [NOON + round(one.at * 1000) for one in heard]
-    rows["last"] = rows["first"] + np.array([one.span_ms for one in heard], np.int64)
-    rows["store"] = [one.store for one in heard]
-    rows["device"] = [one.device for one in heard]
-    rows["epoch"] = [one.epoch for one in heard]
-    rows["class"] = [one.address_class for one in heard]
-    rows["touched"] = [one.offset for one in heard]
-    rssi = np.array([one.rssi for one in heard], np.int16)
-    return single_sightings(rows, days.lookup(rows["store"], rows["first"]), rssi)
+    first = np.array([NOON + round(one.at * 1000) for one in heard], np.int64)
+    told: dict[str, NDArray[Any]] = {
+        "first": first,
+        "last": first + np.array([one.span_ms for one in heard], np.int64),
+        "store": np.array([one.store for one in heard], np.int32),
+        "device": np.array([one.device for one in heard], np.uint64),
+        "epoch": np.array([one.epoch for one in heard], np.uint32),
+        "class": np.array([one.address_class for one in heard], np.int8),
+        "touched": np.array([one.offset for one in heard], np.int64),
+        "rssi": np.array([one.rssi for one in heard], np.int8),
+    }
+    return single_sightings(told, days.lookup(told["store"], first))
 
 
 def presences_of(*arrivals: Sequence[Heard], days: StoreDays | None = None) -> Presences:
