@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,15 +59,11 @@ def rate(peer: Peer, kafka: str, directory: Path, workload: Workload, rows_a_bat
     its sessions or minutes are not those of the workload.
     """
     quarter = replace(workload, devices=workload.devices // 4, sightings=workload.sightings // 4)
-    first_s = _quarter(peer, kafka, directory, quarter, rows_a_batch)
+    first_s = _timed(peer, kafka, directory, quarter, rows_a_batch)
     whole_s = _timed(peer, kafka, directory, workload, rows_a_batch)
     wholes.append(workload.sightings / whole_s)
+    assert whole_s > first_s, f"{peer}: {quarter.sightings:,} sightings took longer than {workload.sightings:,}"
     return (workload.sightings - quarter.sightings) / (whole_s - first_s)
-
-
-@cache
-def _quarter(peer: Peer, kafka: str, directory: Path, workload: Workload, rows_a_batch: int) -> float:
-    return _timed(peer, kafka, directory, workload, rows_a_batch)
 
 
 def _timed(peer: Peer, kafka: str, directory: Path, workload: Workload, rows_a_batch: int) -> float:
