@@ -26,7 +26,7 @@ from footfall_events.topics import SIGHTINGS
 
 
 class Stopwatch:
-    """Notes when the first chunk was done and when the last that did not wait for more; ends the process with these."""
+    """Notes when the first chunk was done and when the last, unless that one waited for more; ends the process."""
 
     def __init__(self, messages: int, chunk: int) -> None:
         self._messages, self._chunk = messages, chunk
@@ -38,7 +38,7 @@ class Stopwatch:
         now = time.monotonic()
         if not self._first[0]:
             self._first = (self._done, now)
-        if messages >= self._chunk:
+        if messages >= self._chunk or self._done < self._messages:
             self._last = (self._done, now)
         if self._done >= self._messages:
             (first, began), (last, ended) = self._first, self._last
