@@ -38,6 +38,11 @@ that shows it has come. Rows of the first 20 seconds do not count. At the end al
 a visit for every stay, with all sightings in them.
 """
 
+_WHY = (
+    "a step writes all presences of every hour and store that it changes: 6 MB a second when the sensors begin, 21 MB "
+    "after 90 s, and the worker, Kafka and the latency grow with it"
+)
+
 
 @dataclass
 class Watch:
@@ -78,7 +83,7 @@ def run(quick: bool, say: Say) -> Report:
                 say(f"{case}: {what} p{share} {found:.2f} s of {len(values):,}")
                 figures.append(Figure(case, f"{what}, p{share}", "s", (found,), f"{len(values):,} batches"))
                 if (rate, share) == (50_000, 99):
-                    targets.append(at_most(f"p99 of a {what} at {case}", 2, found))
+                    targets.append(at_most(f"p99 of a {what} at {case}", 2, found, _WHY))
         used = ", ".join(f"{name} {share:.0%}" for name, share in cpu.items())
         figures.append(Figure(case, "left to do at the end", "sightings", (lag,), f"latest batch {late_s:.2f} s late"))
         figures.append(Figure(case, "processors used", "cores", (sum(cpu.values()),), used))

@@ -42,6 +42,11 @@ off; the rate with it stands beside. Every table must hold as many rows as were 
 whole rows with either contender.
 """
 
+_WHY = (
+    "a message costs the sink 100 to 190 us of processor time however few rows it holds, as the processor times of the "
+    "cases say"
+)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -100,7 +105,9 @@ def _afternoon(rows: int) -> Case:
 def _targets(figures: Sequence[Figure]) -> list[Target]:
     of = {(figure.case, figure.contender): figure.median for figure in figures}
     cases = dict.fromkeys(figure.case for figure in figures)
-    return [at_least(f"share of bare insert_arrow ({case})", 0.6, of[case, SINK] / of[case, BARE]) for case in cases]
+    return [
+        at_least(f"share of bare insert_arrow ({case})", 0.6, of[case, SINK] / of[case, BARE], _WHY) for case in cases
+    ]
 
 
 @contextmanager
