@@ -44,7 +44,7 @@ def build_app(settings: StreamSettings, registry: CollectorRegistry) -> faust.Ap
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,
-        stream_buffer_maxsize=4,  # fetches; each of at most 500 messages, of at most 1 MiB a partition
+        stream_buffer_maxsize=4,  # what so many fetches brought of a partition, at most 1 MiB compressed each
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
         # A broker that has just started may not list the topics yet: a group that is assigned nothing for that reason
