@@ -89,10 +89,11 @@ def single_sightings(told: Mapping[str, NDArray[Any]], days: StoreDayRows) -> Pr
         "left": np.where(rssi >= days["stay_dbm"], last, NEVER_NEAR),
         "sightings": np.ones(len(first)),
         "closes_at": np.minimum(last + days["gap_ms"] + 1, days["end_ms"]),
-        "closed": np.zeros(len(first)),
     }
     columns["key"] = identity_hash(Columns(columns))
-    return Columns({name: columns[name].astype(PRESENCE[name], copy=False) for name in PRESENCE.names or ()})
+    zeros = np.zeros(len(first))  # of what a single sighting does not say
+    names = PRESENCE.names or ()
+    return Columns({name: columns.get(name, zeros).astype(PRESENCE[name], copy=False) for name in names})
 
 
 def _by_identity_and_start(rows: PresenceRows) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
