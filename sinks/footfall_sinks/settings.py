@@ -44,8 +44,8 @@ class SinkSettings:
             group=read.text("FOOTFALL_SINK_GROUP", cls.group),
             limits=Limits(
                 rows=read.integer("FOOTFALL_SINK_ROWS", usual.rows, low=1, high=1_000_000),
-                linger_s=read.number("FOOTFALL_SINK_LINGER_MS", 500, low=10, high=60_000) / 1000,
-                idle_s=read.number("FOOTFALL_SINK_IDLE_MS", 250, low=10, high=60_000) / 1000,
+                linger_s=read.number("FOOTFALL_SINK_LINGER_MS", usual.linger_s * 1000, low=10, high=60_000) / 1000,
+                idle_s=read.number("FOOTFALL_SINK_IDLE_MS", usual.idle_s * 1000, low=10, high=60_000) / 1000,
             ),
             session_timeout_s=read.number("FOOTFALL_SESSION_TIMEOUT_S", cls.session_timeout_s, low=6, high=300),
             store_timeout_s=read.number("FOOTFALL_STORE_TIMEOUT_S", cls.store_timeout_s, low=1, high=600),

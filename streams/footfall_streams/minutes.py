@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from footfall_streams.columns import Columns
 from footfall_streams.presences import NEVER_ENTERED, Fold, PresenceRows
-from footfall_streams.segments import distinct, run_starts
+from footfall_streams.segments import distinct, ranges, run_starts
 from footfall_streams.watermark import MINUTE_MS
 
 MINUTE = np.dtype(
@@ -82,14 +82,7 @@ def _present_range(rows: PresenceRows) -> tuple[NDArray[np.int64], NDArray[np.in
 def _spans(store: NDArray[np.int32], first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
     """Keys of every minute from first to last of each row."""
     base = store.astype(np.int64) << _STORE_SHIFT
-    return _ranges(base | first, (base | first) + np.maximum(last - first + 1, 0))
-
-
-def _ranges(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers from each `low` to below its `high`, one range behind the other."""
-    counts = high - low
-    numbers: NDArray[np.int64] = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-    return numbers
+    return ranges(base | first, (base | first) + np.maximum(last - first + 1, 0))
 
 
 def _began(rows: PresenceRows) -> NDArray[np.int64]:
@@ -237,7 +230,7 @@ class Minutes:
         stores = np.flatnonzero(minute != np.iinfo(np.int64).max)
         low = np.searchsorted(self.rows["key"], (stores << _STORE_SHIFT) | minute[stores])
         high = np.searchsorted(self.rows["key"], (stores + 1) << _STORE_SHIFT)
-        return _ranges(low, high)
+        return ranges(low, high)
 
 
 def _fingerprint(rows: MinuteRows) -> NDArray[np.uint64]:

@@ -15,7 +15,7 @@ from footfall_events.schemas import Role
 from numpy.typing import NDArray
 
 from footfall_streams.columns import Columns
-from footfall_streams.segments import Groups, distinct, run_starts
+from footfall_streams.segments import Groups, distinct, ranges, run_starts
 from footfall_streams.store_days import StoreDayRows, StoreDays
 
 NEVER_ENTERED = np.iinfo(np.int64).max
@@ -204,9 +204,7 @@ class Presences:
     def _places(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Places of the rows that have one of these keys, which ascend."""
         low = np.searchsorted(self.rows["key"], keys, "left")
-        counts = np.searchsorted(self.rows["key"], keys, "right") - low
-        places: NDArray[np.int64] = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-        return places
+        return ranges(low, np.searchsorted(self.rows["key"], keys, "right"))
 
     def _replace(self, gone: NDArray[np.int64], rows: PresenceRows) -> None:
         """Put rows, sorted by key, in the place of those that are gone."""

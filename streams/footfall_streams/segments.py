@@ -33,6 +33,13 @@ def stretches(values: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     return list(zip(values[heads].tolist(), heads.tolist(), ends.tolist(), strict=True))
 
 
+def ranges(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each `low` to below its `high`, one range behind the other."""
+    counts = high - low
+    numbers: NDArray[np.int64] = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    return numbers
+
+
 class Groups:
     """Rows in groups, most of them of a few rows: what `reduceat` says of each, at a third of its cost.
 
@@ -50,8 +57,8 @@ class Groups:
         self._large = np.flatnonzero(self.lengths > _FEW)
         rest = self.lengths[self._large] - _FEW
         self._rest_heads = np.cumsum(rest) - rest
-        places = np.repeat(heads[self._large] + _FEW - self._rest_heads, rest) + np.arange(rest.sum())
-        self._rest = order[places]
+        begins = heads[self._large] + _FEW
+        self._rest = order[ranges(begins, begins + rest)]
 
     def reduce(self, function: np.ufunc, values: NDArray[Any]) -> NDArray[Any]:
         """`function` over the values of each group; `values` are in the order of the rows themselves."""
