@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from footfall_streams.columns import Columns
 from footfall_streams.events import Batch, Chunk, Message, read_batches
+from footfall_streams.journal import MINUTES, PRESENCES, Journals, Layout
 from footfall_streams.minutes import (
     MINUTE,
     Deltas,
@@ -37,16 +38,18 @@ from footfall_streams.minutes import (
     stores_of,
 )
 from footfall_streams.outputs import minute_rows, visit_rows
-from footfall_streams.presences import HEARD, PRESENCE, PresenceRows, Presences, identity_hash, single_sightings
-from footfall_streams.segments import distinct, last_of_each, stretches
-from footfall_streams.state import HOUR_MS, State, changed_hours, hours_of, read_json, read_rows, write_json
+from footfall_streams.presences import HEARD, PRESENCE, PresenceRows, Presences, single_sightings
+from footfall_streams.segments import last_of_each, stretches
+from footfall_streams.state import State, read_json, write_json
 from footfall_streams.step import Output, Step
 from footfall_streams.store_days import StoreDayRows, StoreDays
 from footfall_streams.watermark import StoreClock
 
+HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 _STORE_SHIFT = 44
 _EPOCH_SHIFT = 48
+DEFAULT_LAYOUT = Layout()
 _BYTES_AT_ONCE = 16 * 1024 * 1024  # some 600,000 sightings
 _ROWS_A_MESSAGE = 2000  # keeps a message of visits near 200 kB
 
@@ -66,12 +69,12 @@ class _Taken:
 
 @dataclass
 class _Revised:
-    """Rows to send downstream, collected over the rounds of a chunk."""
+    """Rows to send downstream and rows that are no more, collected over the rounds of a chunk."""
 
     visits: list[tuple[PresenceRows, NDArray[np.int64], NDArray[np.uint8]]] = field(default_factory=list)
     minutes: list[tuple[MinuteRows, NDArray[np.int64]]] = field(default_factory=list)
-    presence_hours: list[NDArray[np.int64]] = field(default_factory=list)
-    minute_hours: list[NDArray[np.int64]] = field(default_factory=list)
+    gone_presences: list[PresenceRows] = field(default_factory=lambda: [Columns.zeros(0, PRESENCE)])
+    gone_minutes: list[MinuteRows] = field(default_factory=lambda: [Columns.zeros(0, MINUTE)])
 
 
 def _parts(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
@@ -92,20 +95,21 @@ class StoreJob:
     Stores are numbered in the order of their ids. A store's state lives in the partition that its key maps to.
     """
 
-    def __init__(self, chain: ChainConfig, partition_of: Callable[[bytes], int]) -> None:
+    def __init__(
+        self, chain: ChainConfig, partition_of: Callable[[bytes], int], layout: Layout = DEFAULT_LAYOUT
+    ) -> None:
         self._ids = sorted(chain.stores)
         self._keys = [store_id.encode() for store_id in self._ids]
         self._numbers = {store_id: number for number, store_id in enumerate(self._ids)}
         self._configs = [chain.stores[store_id] for store_id in self._ids]
         self._partitions = [partition_of(store_id.encode()) for store_id in self._ids]
-        self._clocks: dict[int, StoreClock] = {}
         self._watermark = np.zeros(len(self._ids), np.int64)
         self._log_epoch = np.zeros(len(self._ids), np.int64)
         self._gap_ms = np.array([StoreClock(config).longest_gap_ms for config in self._configs], np.int64)
         self._horizon_ms = np.array([c.revision_horizon_s * 1000 for c in self._configs], np.int64)
         self._days = StoreDays(self._configs)
-        self.presences = Presences()
-        self.minutes = Minutes()
+        self._layout = layout
+        self.release_all()
 
     def watermarks(self) -> dict[str, int]:
         """Watermark of each store heard so far, epoch ms."""
@@ -115,35 +119,25 @@ class StoreJob:
 
     def release_all(self) -> None:
         """Forget everything: the partitions are another worker's now, or about to be restored."""
-        self._clocks.clear()
+        self._clocks: dict[int, StoreClock] = {}
         self._watermark[:] = 0
         self.presences, self.minutes = Presences(), Minutes()
+        self._of_presences, self._of_minutes = (
+            Journals(kind, self._ids, self._partitions, self._layout) for kind in (PRESENCES, MINUTES)
+        )
 
     def restore(self, partition: int, log_epoch: int, state: State) -> None:
         """Take over a partition's state as its last committed step left it."""
         self._log_epoch[np.array(self._partitions) == partition] = log_epoch
-        presences, minutes = [np.empty(0, PRESENCE)], [np.empty(0, MINUTE)]
         for key, value in state.items():
-            kind, _, rest = key.decode().partition("/")
-            if value is None or kind not in ("clock", "presences", "minutes"):
-                continue
-            store = self._numbers.get(rest.split("/")[0])
-            if store is None:
-                continue  # a store that left the configuration; its entries stay until it returns
-            if kind == "clock":
+            kind, _, store_id = key.decode().partition("/")
+            store = self._numbers.get(store_id)
+            # The clock of a store that left the configuration stays until it returns.
+            if kind == "clock" and value is not None and store is not None:
                 clock = StoreClock.from_state(self._configs[store], read_json(value))
                 self._clocks[store], self._watermark[store] = clock, clock.watermark_ms
-            elif kind == "presences":
-                rows = read_rows(value, kind, PRESENCE)
-                rows["store"] = store
-                rows["key"] = identity_hash(Columns.from_records(rows))
-                presences.append(rows)
-            else:
-                rows = read_rows(value, kind, MINUTE)
-                rows["key"] = (store << 32) | (rows["key"] & 0xFFFFFFFF)
-                minutes.append(rows)
-        self.presences.add(Columns.from_records(np.concatenate(presences)))
-        self.minutes.add(Columns.from_records(np.concatenate(minutes)))
+        self.presences.add(self._of_presences.restore(partition, state))
+        self.minutes.add(self._of_minutes.restore(partition, state))
 
     # -- the step --------------------------------------------------------------------------------------
 
@@ -275,12 +269,10 @@ class StoreJob:
         add_points(deltas, still_open, -1)
         add_points(deltas, closed, 1)
         revised.visits.append((closed, self._closed_by(pieces, stores, closed), np.zeros(len(closed), np.uint8)))
-        for rows in (fold.before, fold.after, closed):
-            revised.presence_hours.append(hours_of(rows["store"], rows["first"]))
-        changed = [self._hear(pieces), self.minutes.apply(deltas)]
-        changed.append(self._publish(pieces, presences, revised))
-        for keys in changed:
-            revised.minute_hours.append(hours_of(stores_of(keys), starts_ms(keys)))
+        revised.gone_presences.append(fold.before[fold.before["first"] != fold.after["first"][fold.group]])
+        self._hear(pieces)
+        self.minutes.apply(deltas)
+        self._publish(pieces, presences, revised)
 
     def _closed_by(self, pieces: list[_Taken], stores: NDArray[np.int64], closed: PresenceRows) -> NDArray[np.int64]:
         """Offset of the last message that each closed row depends on: its last sighting, or its closing."""
@@ -293,13 +285,13 @@ class StoreJob:
         last: NDArray[np.int64] = np.maximum(first, closed["touched"])
         return last
 
-    def _hear(self, pieces: list[_Taken]) -> NDArray[np.int64]:
+    def _hear(self, pieces: list[_Taken]) -> None:
         # A clock behind the horizon touches no minute: the minute may be forgotten, and would come back empty.
         within = [piece for piece in pieces if piece.batch.header.sensor_clock_ms >= piece.horizon_ms]
         stores = np.array([piece.batch.store for piece in within], np.int32)
         clocks = np.array([piece.batch.header.sensor_clock_ms for piece in within], np.int64)
         bits = [self._sensor_bit(piece.batch) for piece in within]
-        return self.minutes.hear(minute_keys(stores, clocks), np.array(bits, np.uint64))
+        self.minutes.hear(minute_keys(stores, clocks), np.array(bits, np.uint64))
 
     def _sensor_bit(self, batch: Batch) -> int:
         # Sensors are numbered in the order in which the store's clock met them; its state keeps that order.
@@ -308,18 +300,17 @@ class StoreJob:
             raise ConfigError([f"store {batch.header.store_id} has had more than {MAX_SENSORS} sensors: reset it"])
         return 1 << number
 
-    def _publish(self, pieces: list[_Taken], presences: Presences, revised: _Revised) -> NDArray[np.int64]:
+    def _publish(self, pieces: list[_Taken], presences: Presences, revised: _Revised) -> None:
         due = np.zeros(len(self._ids), bool)
         offset = np.zeros(len(self._ids), np.int64)
         for piece in pieces:
             if piece.publishes:
                 due[piece.batch.store], offset[piece.batch.store] = True, piece.batch.message.offset
         if not due.any():
-            return np.empty(0, np.int64)
+            return
         hold = holds(presences.rows, len(self._ids))
-        rows, changed = self.minutes.publish(due, self._watermark, self._gap_ms, hold)
+        rows = self.minutes.publish(due, self._watermark, self._gap_ms, hold)
         revised.minutes.append((rows, offset[stores_of(rows["key"])]))
-        return changed
 
     def _forget(self, taken: list[_Taken], revised: _Revised) -> None:
         """Drop what nothing acceptable can change any more; once a published minute is often enough."""
@@ -328,18 +319,21 @@ class StoreJob:
             return
         for store in published:
             self._clocks[store].forget()
+        # Of other stores nothing is forgotten: their partitions may write nothing in this step.
+        oldest = np.full(len(self._ids), np.iinfo(np.int64).min)
+        due = list(published)
+        oldest[due] = (self._watermark - self._horizon_ms - self._gap_ms)[due]
         rows = self.presences.rows
-        oldest = (self._watermark - self._horizon_ms - self._gap_ms)[rows["store"]]
-        keep = rows["last"] >= oldest
+        keep = rows["last"] >= oldest[rows["store"]]
         if not keep.all():
-            revised.presence_hours.append(hours_of(rows["store"][~keep], rows["first"][~keep]))
+            revised.gone_presences.append(rows[~keep])
             self.presences.keep(keep)
-        keys = self.minutes.rows["key"]
         # A presence that can still change may have begun a business day before the horizon.
-        oldest = (self._watermark - self._horizon_ms - self._gap_ms - DAY_MS - 2 * HOUR_MS)[stores_of(keys)]
-        keep = (starts_ms(keys) >= oldest) | (self.minutes.rows["touched"] == 1)
+        oldest[due] -= DAY_MS + 2 * HOUR_MS
+        keys = self.minutes.rows["key"]
+        keep = (starts_ms(keys) >= oldest[stores_of(keys)]) | (self.minutes.rows["touched"] == 1)
         if not keep.all():
-            revised.minute_hours.append(hours_of(stores_of(keys[~keep]), starts_ms(keys[~keep])))
+            revised.gone_minutes.append(self.minutes.rows[~keep])
             self.minutes.keep(keep)
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -390,19 +384,10 @@ class StoreJob:
         for store in {piece.batch.store for piece in taken}:
             key = f"clock/{self._ids[store]}".encode()
             step.state[self._partitions[store]][key] = write_json(self._clocks[store].to_state())
-        rows = self.presences.rows
-        self._write_hours("presences", rows["store"], rows["first"], rows, revised.presence_hours, step)
-        rows = self.minutes.rows
-        self._write_hours("minutes", stores_of(rows["key"]), starts_ms(rows["key"]), rows, revised.minute_hours, step)
-
-    def _write_hours(
-        self,
-        kind: str,
-        stores: NDArray[np.int64],
-        instant_ms: NDArray[np.int64],
-        rows: Columns,
-        changed: list[NDArray[np.int64]],
-        step: Step,
-    ) -> None:
-        for store, hour, value in changed_hours(stores, instant_ms, rows, distinct(np.concatenate(changed))):
-            step.state[self._partitions[store]][f"{kind}/{self._ids[store]}/{hour}".encode()] = value
+        partitions = {self._partitions[piece.batch.store] for piece in taken}
+        for journals, rows, gone in (
+            (self._of_presences, self.presences.rows, revised.gone_presences),
+            (self._of_minutes, self.minutes.rows, revised.gone_minutes),
+        ):
+            for partition, key, value in journals.write(rows, Columns.concatenate(gone), partitions):
+                step.state[partition][key] = value

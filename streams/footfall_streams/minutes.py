@@ -22,6 +22,7 @@ MINUTE = np.dtype(
         ("final", "u1"),
         ("touched", "u1"),  # looked at again when its store next publishes
         ("shown", "<u8"),  # fingerprint of what was last published, 0 = nothing yet
+        ("written", "<u4"),  # segment of the journal that holds the row as it is, 0 = none
     ]
 )
 MinuteRows = Columns
@@ -37,6 +38,12 @@ def minute_keys(store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> NDAr
 
 def stores_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     return keys >> _STORE_SHIFT
+
+
+def at_store(keys: NDArray[np.int64], stores: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys of the same minutes at other stores."""
+    moved: NDArray[np.int64] = (stores.astype(np.int64) << _STORE_SHIFT) | (keys & 0xFFFFFFFF)
+    return moved
 
 
 def starts_ms(keys: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -171,26 +178,27 @@ class Minutes:
     def _insert(self, rows: MinuteRows, places: NDArray[np.int64]) -> None:
         self.rows.replace(np.empty(0, np.int64), rows, places)
 
-    def apply(self, deltas: Deltas) -> NDArray[np.int64]:
-        """Add the differences; keys of the rows that changed."""
+    def apply(self, deltas: Deltas) -> None:
+        """Add the differences."""
         keys, counts = deltas.sums()
         at = self.places(keys)
         for index, name in enumerate(COUNTS):
             self.rows[name][at] += counts[:, index]
-        self.rows["touched"][at] = 1
-        return keys
+        self._touch(at)
 
-    def hear(self, keys: NDArray[np.int64], bits: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Note a batch clock of the sensor with the bit in each minute; keys of the rows that changed."""
+    def hear(self, keys: NDArray[np.int64], bits: NDArray[np.uint64]) -> None:
+        """Note a batch clock of the sensor with the bit in each minute."""
         unique, index = np.unique(keys, return_inverse=True)
         at = self.places(unique)
         live = self.rows["live"][at].copy()
         np.bitwise_or.at(live, index, bits)
         changed = live != self.rows["live"][at]
         self.rows["live"][at] = live
-        self.rows["touched"][at[changed]] = 1
-        heard: NDArray[np.int64] = unique[changed]
-        return heard
+        self._touch(at[changed])
+
+    def _touch(self, places: NDArray[np.int64]) -> None:
+        self.rows["touched"][places] = 1
+        self.rows["written"][places] = 0
 
     def publish(
         self,
@@ -198,8 +206,8 @@ class Minutes:
         watermark_ms: NDArray[np.int64],
         gap_ms: NDArray[np.int64],
         hold: NDArray[np.int64],
-    ) -> tuple[MinuteRows, NDArray[np.int64]]:
-        """Rows to publish of the stores that are due (arguments by store number), and keys of rows that changed.
+    ) -> MinuteRows:
+        """Rows to publish of the stores that are due (arguments by store number).
 
         A row is published once its minute is over and whenever it then differs. It is final when the gap has
         passed since its end, no open presence began in it, and it lies before `hold`, the first minute in
@@ -222,8 +230,9 @@ class Minutes:
         shown = _fingerprint(rows[at])
         news = shown != rows["shown"][at]
         rows["shown"][at] = shown
-        changed = news | (final != was_final)
-        return rows[at[news]], rows["key"][at[changed]]
+        rows["written"][at[news | (final != was_final)]] = 0
+        published: NDArray[np.int64] = at[news]
+        return rows[published]
 
     def _from(self, minute: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of each store's minutes from the one given on; of no minute where that is the largest integer."""

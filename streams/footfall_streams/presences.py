@@ -38,6 +38,7 @@ PRESENCE = np.dtype(
         ("touched", "<i8"),  # offset of the last batch that added a sighting
         ("closes_at", "<i8"),  # the watermark at which nothing on time can join any more
         ("closed", "u1"),  # 1 = its visit stands downstream
+        ("written", "<u4"),  # segment of the journal that holds the row as it is, 0 = none
     ]
 )
 PresenceRows = Columns
@@ -192,12 +193,13 @@ class Presences:
         before = self.rows[taken]
         together = Columns.concatenate([before, fresh])
         after, group = chains(together, days.gap_ms(together["store"], together["first"]))
-        after["closed"] = 0
+        after["closed"], after["written"] = 0, 0
         grown = np.zeros(len(after), bool)
         grown[group[len(before) :]] = True
         # A bystander of the same identity that nothing joined stays as it was, closed or not.
         untouched = ~grown[group[: len(before)]]
-        after["closed"][group[: len(before)][untouched]] = before["closed"][untouched]
+        for name in ("closed", "written"):
+            after[name][group[: len(before)][untouched]] = before[name][untouched]
         self._replace(taken, after)
         return Fold(before, after, group[: len(before)])
 
@@ -217,6 +219,7 @@ class Presences:
         passed = self.rows["closes_at"][still_open] <= watermark_ms[self.rows["store"][still_open]]
         due: NDArray[np.int64] = still_open[passed]
         self.rows["closed"][due] = 1
+        self.rows["written"][due] = 0
         return due
 
 

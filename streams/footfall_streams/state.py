@@ -1,37 +1,68 @@
-"""How a partition's state is written to `checkpoints.v1`: which keys, which bytes, which format version.
+"""What `checkpoints.v1` holds of a partition: which keys, which bytes, which format version.
 
 Keys (one Kafka message each, compacted):
-* `offset`                          next offset, log epoch and topic id of the partition, JSON
-* `clock/<store_id>`                the store's clocks and batches taken, JSON
-* `presences/<store_id>/<hour>`     presences first seen in that hour since 1970, fixed-width rows
-* `minutes/<store_id>/<hour>`       minutes of that hour, fixed-width rows
-* `quarantine/<offset>`             a message that an operator wants dead-lettered unread
-A step writes the keys that it changed; one that became empty gets a tombstone.
+* `offset`                  next offset, log epoch and topic id of the partition, JSON
+* `clock/<store_id>`        the store's clocks and batches taken, JSON
+* `presences/<number>`      a segment of the journal of presences, Arrow (journal.py)
+* `minutes/<number>`        a segment of the journal of minutes, Arrow
+* `quarantine/<offset>`     a message that an operator wants dead-lettered unread
+A step writes the keys that it changed; a segment that was given up gets a tombstone.
 
-Every value names its format. A release reads its own and the older ones that `OLDER_ROWS` lists, and writes its own, so
-that workers of two releases may run side by side: a partition that a newer worker wrote is refused by an older one.
+Every value names its format. A release reads its own and the older ones, and writes its own, so that workers of two
+releases may run side by side: a partition that a newer worker wrote is refused by an older one. Fields of rows go by
+their names: a release that adds one finds zeros in what older ones wrote.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from footfall_events.errors import ConfigError
 from numpy.typing import NDArray
 
-from footfall_streams.columns import Columns
-
-FORMAT = 1
-HOUR_MS = 3_600_000
+FORMAT = 2
 OFFSET_KEY = b"offset"
-_STORE_SHIFT, _HOUR_MASK = 32, 0xFFFFFFFF
-
-OLDER_ROWS: Mapping[int, Mapping[str, np.dtype[np.void]]] = {}
-"""For each older format that can still be found: its rows by kind, `presences` and `minutes`."""
+ROWS_OF_FORMAT_1 = {
+    "presences": np.dtype(
+        [
+            ("key", "<u8"),
+            ("store", "<i4"),
+            ("device", "<u8"),
+            ("epoch", "<u4"),
+            ("day", "<i4"),
+            ("first", "<i8"),
+            ("last", "<i8"),
+            ("entered", "<i8"),
+            ("left", "<i8"),
+            ("sightings", "<u4"),
+            ("rssi", "i1"),
+            ("class", "i1"),
+            ("touched", "<i8"),
+            ("closes_at", "<i8"),
+            ("closed", "u1"),
+        ]
+    ),
+    "minutes": np.dtype(
+        [
+            ("key", "<i8"),
+            ("present", "<i4"),
+            ("entries", "<i4"),
+            ("exits", "<i4"),
+            ("passers_by", "<i4"),
+            ("pending", "<i4"),
+            ("live", "<u8"),
+            ("final", "u1"),
+            ("touched", "u1"),
+            ("shown", "<u8"),
+        ]
+    ),
+}
+"""Entries `presences/<store_id>/<hour>` and `minutes/<store_id>/<hour>`: a byte of format, then these rows."""
 
 State = dict[bytes, bytes | None]
 """Changed or restored entries by key; None is a tombstone."""
@@ -67,56 +98,29 @@ def write_json(entry: Mapping[str, object]) -> bytes:
     return json.dumps({"format": FORMAT, **entry}, separators=(",", ":")).encode()
 
 
-def write_rows(rows: NDArray[np.void]) -> bytes:
-    """Fixed-width rows behind one byte of format."""
-    return bytes([FORMAT]) + rows.tobytes()
+def segment_schema(fields: Sequence[pa.Field]) -> pa.Schema:
+    """The columns of a journal's segment, under the format's number."""
+    return pa.schema(fields, {"format": str(FORMAT)})
 
 
-def read_rows(value: bytes, kind: str, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Rows that `write_rows` wrote; fields that an older release did not know are zero.
-
-    Raises ConfigError if a newer release wrote them.
-    """
-    _check_format(value[0])
-    if value[0] == FORMAT:
-        return np.frombuffer(value, dtype, offset=1).copy()
-    old = np.frombuffer(value, OLDER_ROWS[value[0]][kind], offset=1)
-    rows = np.zeros(len(old), dtype)
-    for name in set(old.dtype.names or ()) & set(dtype.names or ()):
-        rows[name] = old[name]
-    return rows
+def read_segment(value: bytes) -> pa.RecordBatch:
+    """The rows of a journal's segment; raises ConfigError if a newer release wrote them."""
+    with pa.ipc.open_stream(value) as stream:
+        _check_format(int(stream.schema.metadata[b"format"]))
+        return stream.read_next_batch()
 
 
-def hours_of(store: NDArray[np.int64], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each store and hour since 1970 as one number."""
-    return (store.astype(np.int64) << _STORE_SHIFT) | (instant_ms // HOUR_MS)
+def hours_of_format_1(state: State, kind: str) -> Iterator[tuple[bytes, str, NDArray[np.void]]]:
+    """Key, store and rows of every entry of format 1, which held the rows of a store and an hour whole."""
+    for key, value in state.items():
+        named, _, place = key.decode().partition("/")
+        if value is not None and named == kind and "/" in place:
+            _check_format(value[0])
+            yield key, place.split("/")[0], np.frombuffer(value, ROWS_OF_FORMAT_1[kind], offset=1)
 
 
-def changed_hours(
-    store: NDArray[np.int64], instant_ms: NDArray[np.int64], rows: Columns, changed: NDArray[np.int64]
-) -> Iterator[tuple[int, int, bytes | None]]:
-    """Store, hour and bytes of every changed hour, whole; a tombstone for one that has no rows left.
-
-    Each row belongs to the hour of its store and instant; `changed` is ascending, without repetition (`hours_of`).
-    """
-    hours = changed & _HOUR_MASK
-    begin_ms, end_ms = int(hours.min(initial=_HOUR_MASK)) * HOUR_MS, (int(hours.max(initial=0)) + 1) * HOUR_MS
-    near = np.flatnonzero((instant_ms >= begin_ms) & (instant_ms < end_ms))
-    codes = hours_of(store[near], instant_ms[near])
-    # Numbers below 65,536 are sorted in two passes.
-    places = np.searchsorted(changed, codes).astype(np.uint16 if len(changed) < 65_536 else np.int64)
-    among = np.append(changed, -1)[places] == codes
-    near, places = near[among], places[among]
-    order = np.argsort(places, kind="stable")
-    records = rows[near[order]].records()
-    counts = np.bincount(places, minlength=len(changed))
-    ends = np.cumsum(counts)
-    for code, begin, end in zip(changed.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True):
-        yield code >> _STORE_SHIFT, code & _HOUR_MASK, write_rows(records[begin:end]) if end > begin else None
-
-
-def _check_format(found: object) -> None:
-    if found != FORMAT and found not in OLDER_ROWS:
+def _check_format(found: int) -> None:
+    if found > FORMAT:
         raise ConfigError(
             [f"checkpoints.v1 holds state of format {found}, this release reads up to {FORMAT}: upgrade this worker"]
         )

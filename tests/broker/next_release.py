@@ -7,7 +7,7 @@ import os
 import sys
 
 import numpy as np
-from footfall_streams import minutes, presences, state
+from footfall_streams import presences, state
 
 OLD_FORMAT = state.FORMAT
 
@@ -15,8 +15,7 @@ OLD_FORMAT = state.FORMAT
 def pretend() -> None:
     """Before anything else takes the rows' layout: what a release does that changes it."""
     old = presences.PRESENCE
-    setattr(state, "OLDER_ROWS", {OLD_FORMAT: {"presences": old, "minutes": minutes.MINUTE}})  # noqa: B010  a release sets it
-    setattr(state, "FORMAT", OLD_FORMAT + 1)  # noqa: B010  as above
+    setattr(state, "FORMAT", OLD_FORMAT + 1)  # noqa: B010  a release sets it
     wider = np.dtype([*((name, old[name]) for name in old.names or ()), ("visits_before", "<u4")])
     setattr(presences, "PRESENCE", wider)  # noqa: B010  as above
 

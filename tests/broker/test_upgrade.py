@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from footfall_cli.embedded_kafka import EmbeddedKafka
+from footfall_streams.state import FORMAT
 
 from tests.broker.fleets import Fleet, fleet_on
 from tests.broker.side_by_side import Case, chosen, side_by_side
@@ -30,14 +31,14 @@ def rolls_through(kafka: EmbeddedKafka, directory: Path) -> None:
     with fleet_on(kafka.bootstrap, directory, "rolling", PARTITIONS) as fleet:
         fleet.add("old-1", "old-2")
         fleet.recover("start of two old workers")
-        assert formats(fleet) == {1}
+        assert formats(fleet) == {FORMAT}
         fleet.remove("old-1")
         fleet.add("new-1", command=NEXT_RELEASE)
-        fleet.until(lambda: formats(fleet) == {1, 2})
+        fleet.until(lambda: formats(fleet) == {FORMAT, FORMAT + 1})
         fleet.recover("a new worker beside an old one")
-        assert formats(fleet) == {1, 2}
+        assert formats(fleet) == {FORMAT, FORMAT + 1}
         fleet.remove("old-2")
-        fleet.until(lambda: formats(fleet) == {2})
+        fleet.until(lambda: formats(fleet) == {FORMAT + 1})
         fleet.add("new-2", command=NEXT_RELEASE)
         fleet.recover("two new workers")
         fleet.assert_exact()
@@ -53,7 +54,7 @@ def older_worker(kafka: EmbeddedKafka, directory: Path) -> None:
             assert old.child.exit_code() == 2
             assert "upgrade this worker" in old.child.tail(40)
         fleet.recover("an old worker that came and went")
-        assert formats(fleet) == {2}
+        assert formats(fleet) == {FORMAT + 1}
         fleet.assert_exact()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -13,12 +13,16 @@ from footfall_events.topics import STORE_MINUTES as STORE_MINUTES_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
+from footfall_streams.journal import Layout
+from footfall_streams.state import State
 from footfall_streams.step import Step
 
 from tests.property.worlds import Row, Tables, World
 
 OFFSET_MASK = (1 << 48) - 1
 _KEYED = {VISITS_TOPIC.name: (VISITS, "visit_id"), STORE_MINUTES_TOPIC.name: (STORE_MINUTES, "minute")}
+SMALL = Layout(segment_rows=5, least_rows=1, times=2, slack_rows=3)
+"""Journals that give up segments within the few rows of a world."""
 
 
 class Worker:
@@ -26,30 +30,32 @@ class Worker:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.job = StoreJob(world.chain(), world.partition_of)
+        self.job = StoreJob(world.chain(), world.partition_of, SMALL)
         self.tables = Tables()
         self.checkpoint: dict[int, dict[bytes, bytes]] = {number: {} for number in set(world.partitions.values())}
+        self.changed: Mapping[int, State] = {}
         self.counts: Counter[str] = Counter()
 
     def take(self, chunk: Sequence[Message]) -> Step:
         step = self.job.take(chunk)
         check_step(step, chunk)
         self.tables.add(step)
+        self.changed = step.state
         for partition, changed in step.state.items():
             kept = {**self.checkpoint[partition], **changed}
             self.checkpoint[partition] = {key: value for key, value in kept.items() if value is not None}
         self.counts += step.counts
         return step
 
-    def restored(self) -> StoreJob:
-        """A new job that starts from the checkpoint."""
-        job = StoreJob(self._world.chain(), self._world.partition_of)
+    def restored(self, world: World | None = None) -> StoreJob:
+        """A new job that starts from the checkpoint, with the stores of that world if one is given."""
+        job = StoreJob((world or self._world).chain(), self._world.partition_of, SMALL)
         for partition, entries in self.checkpoint.items():
             job.restore(partition, 0, dict(entries))
         return job
 
-    def restart(self) -> None:
-        self.job = self.restored()
+    def restart(self, world: World | None = None) -> None:
+        self.job = self.restored(world)
 
 
 def check_step(step: Step, chunk: Sequence[Message]) -> None:

@@ -63,13 +63,25 @@ def test_a_worker_restored_from_its_checkpoint_goes_on_as_if_nothing_had_happene
 
 @given(seeds)
 @some_worlds
+def test_state_that_a_release_of_format_1_wrote_is_taken_over_and_replaced(seed: int) -> None:
+    properties.state_of_format_1(seed)
+
+
+@given(seeds)
+@some_worlds
+def test_a_store_that_leaves_the_configuration_and_returns_goes_on_as_if_it_had_not(seed: int) -> None:
+    properties.a_store_that_leaves(seed)
+
+
+@given(seeds)
+@some_worlds
 def test_a_sighting_beyond_the_horizon_changes_no_row_and_is_dead_lettered(seed: int) -> None:
     properties.beyond_the_horizon(seed)
 
 
 @given(seeds)
 @many_worlds
-def test_what_the_horizon_has_passed_is_forgotten_and_leaves_the_checkpoint(seed: int) -> None:
+def test_what_the_horizon_has_passed_is_forgotten_and_the_checkpoint_does_not_grow(seed: int) -> None:
     properties.forgetting(seed)
 
 

@@ -10,11 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 import footfall_streams.fold as fold
+import footfall_streams.journal as journal
 import footfall_streams.minutes as minutes
 import footfall_streams.presences as presences
+import footfall_streams.segments as segments
 import numpy as np
 import pytest
 from footfall_streams.fold import StoreJob
+from footfall_streams.journal import Journals
+from footfall_streams.presences import Presences
 from footfall_streams.watermark import Boot, StoreClock
 
 from tests.property import edges, properties
@@ -156,6 +160,37 @@ def _no_tombstones(right: Any, *args: Any) -> Any:
     return [entry for entry in right(*args) if entry[2] is not None]
 
 
+def _no_marks(right: Any, journals: Any, rows: Any, gone: Any, partitions: Any) -> Any:
+    return right(journals, rows, gone[:0], partitions)
+
+
+def _leaves_rows_behind(right: Any, *args: Any) -> Any:
+    upto, entries = right(*args)
+    return np.minimum(upto, 0), entries
+
+
+def _oldest_of_each(keys: list[Any]) -> Any:
+    return len(keys[0]) - 1 - segments.last_of_each([key[::-1] for key in keys])
+
+
+def _newest_first(right: Any, journals: Any, *args: Any) -> Any:
+    for partition, sizes in journals._segments.items():
+        journals._segments[partition] = dict(reversed(sizes.items()))
+    return right(journals, *args)
+
+
+def _closes_unwritten(right: Any, some: Any, watermark_ms: Any) -> Any:
+    before = some.rows["written"].copy()
+    due = right(some, watermark_ms)
+    some.rows["written"][:] = before
+    return due
+
+
+def _forgets_absent(right: Any, journals: Any, *args: Any) -> Any:
+    journals._absent.keep(np.zeros(len(journals._absent), bool))
+    return right(journals, *args)
+
+
 # -- minutes -----------------------------------------------------------------------------------------------
 
 
@@ -245,15 +280,33 @@ BROKEN = [
     pytest.param(properties.restarts, _without(b"presences/"), id="presences are not restored"),
     pytest.param(properties.restarts, _without(b"minutes/"), id="minutes are not restored"),
     pytest.param(properties.restarts, _without(b"clock/"), id="clocks are not restored"),
+    pytest.param(properties.restarts, _wrap(Journals, "write", _no_marks), id="nothing says that a presence is gone"),
     pytest.param(
         properties.restarts,
-        _wrap(fold, "changed_hours", _no_tombstones),
-        id="an emptied hour stays in the checkpoint and is restored",
+        _wrap(Journals, "_give_up", _leaves_rows_behind),
+        id="rows of a segment that is given up are not moved",
+    ),
+    pytest.param(properties.restarts, _set(journal, "last_of_each", _oldest_of_each), id="the oldest segment wins"),
+    pytest.param(
+        properties.restarts, _wrap(Journals, "_give_up", _newest_first), id="the newest segment is given up first"
+    ),
+    pytest.param(
+        properties.restarts, _wrap(Presences, "close_due", _closes_unwritten), id="that a visit closed is not written"
+    ),
+    pytest.param(
+        properties.a_store_that_leaves,
+        _wrap(Journals, "write", _forgets_absent),
+        id="rows of a store that left are not moved",
+    ),
+    pytest.param(
+        properties.state_of_format_1,
+        _wrap(Journals, "write", _no_tombstones),
+        id="entries of an older release stay in the checkpoint",
     ),
     pytest.param(
         properties.forgetting,
-        _wrap(fold, "changed_hours", _no_tombstones),
-        id="an emptied hour stays in the checkpoint",
+        _wrap(Journals, "write", _no_tombstones),
+        id="segments that are given up stay in the checkpoint",
     ),
     pytest.param(properties.beyond_the_horizon, _set(StoreClock, "horizon_ms", 0), id="nothing is beyond the horizon"),
     pytest.param(

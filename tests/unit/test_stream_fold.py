@@ -18,7 +18,7 @@ from footfall_events.topics import STORE_MINUTES as STORE_MINUTES_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
-from footfall_streams.state import write_json
+from footfall_streams.state import read_segment, write_json
 from footfall_streams.step import Output, Step
 
 NOON = 1_767_614_400_000  # 2026-01-05 12:00 UTC
@@ -288,7 +288,10 @@ def test_rows_and_state_go_to_the_partition_of_their_store() -> None:
     step = job().take([mine[0], *elsewhere, mine[1]])
     for partition, store in ((0, b"s"), (1, b"t")):
         assert {output.key for output in step.outputs[partition]} == {store}
-        assert {key.split(b"/")[1] for key in step.state[partition]} == {store}
+        assert set(step.state[partition]) == {b"clock/" + store, b"presences/1", b"minutes/1"}
+        assert set(read_segment(step.state[partition][b"presences/1"] or b"")["store_id"].to_pylist()) == {
+            store.decode()
+        }
         assert visits(Step({0: step.outputs[partition]})) == [(0, 0, 1, 0)]
 
 
@@ -359,21 +362,29 @@ def test_a_store_may_have_had_sixty_four_sensors_and_no_more() -> None:
 # -- state -------------------------------------------------------------------------------------------------
 
 
-def test_a_step_writes_the_hours_that_it_changed_and_a_tombstone_for_what_is_gone() -> None:
+def test_a_step_writes_what_it_changed_and_marks_what_is_gone() -> None:
     one = job()
     first = one.take(log(value("a", 0, 3610, Burst(3610))))
-    hour = (NOON + HOUR_MS) // HOUR_MS
-    assert set(first.state[0]) == {b"clock/s", f"presences/s/{hour}".encode(), f"minutes/s/{hour}".encode()}
-    # An earlier sighting moves the presence to the hour before.
+    assert set(first.state[0]) == {b"clock/s", b"presences/1", b"minutes/1"}
+    # An earlier sighting moves the presence.
     second = one.take([message(value("b", 0, 3610, Burst(3590)), 1)])
-    assert second.state[0][f"presences/s/{hour}".encode()] is None
-    assert second.state[0][f"presences/s/{hour - 1}".encode()] is not None
+    rows = read_segment(second.state[0][b"presences/2"] or b"")
+    began = [(first_ms - NOON) // 1000 for first_ms in rows["first"].to_pylist()]
+    assert list(zip(rows["gone"].to_pylist(), began, strict=True)) == [(True, 3610), (False, 3590)]
+
+
+def test_a_step_does_not_write_what_it_did_not_change() -> None:
+    one = job()
+    one.take(log(value("a", 0, 0, Burst(0, device=1), Burst(0, device=2))))
+    step = one.take([message(value("a", 1, 5, Burst(4, device=2)), 1)])
+    assert read_segment(step.state[0][b"presences/2"] or b"")["device"].to_pylist() == [2]
 
 
 def test_state_of_a_store_that_left_the_configuration_is_left_alone() -> None:
     one = job()
-    one.restore(0, 0, {b"clock/gone": b"?", b"presences/gone/1": b"?", b"other/s": b"?", b"clock/s": None})
+    one.restore(0, 0, {b"clock/gone": b"?", b"presences/gone/1": b"\x01", b"other/s": b"?", b"clock/s": None})
     assert (one.watermarks(), len(one.presences)) == ({}, 0)
+    assert set(one.take(log(GOOD)).state[0]) == {b"clock/s", b"presences/1", b"minutes/1"}
 
 
 def test_what_is_released_is_forgotten() -> None:

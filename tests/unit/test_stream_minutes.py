@@ -9,7 +9,6 @@ import pytest
 from footfall_streams.columns import Columns
 from footfall_streams.minutes import (
     Deltas,
-    MinuteRows,
     Minutes,
     add_fold,
     add_points,
@@ -64,8 +63,16 @@ def folded(minutes: Minutes, before: list[Stay], after: list[Stay], group: list[
     """Minutes, from noon, that the merge of `before` into `after` changes."""
     deltas = Deltas()
     add_fold(deltas, Fold(rows_of(*before), rows_of(*after), np.array(group, np.int64)))
-    changed: list[int] = (minutes.apply(deltas) - FIRST).tolist()
-    return changed
+    changed(minutes)
+    minutes.apply(deltas)
+    return changed(minutes)
+
+
+def changed(minutes: Minutes) -> list[int]:
+    """Minutes, from noon, that are to be written; afterwards none is."""
+    found: list[int] = (minutes.rows["key"][minutes.rows["written"] == 0] - FIRST).tolist()
+    minutes.rows["written"] = 1
+    return found
 
 
 def counted(minutes: Minutes) -> dict[int, Counts]:
@@ -180,7 +187,9 @@ def test_what_is_added_and_taken_back_at_once_changes_no_minute() -> None:
     deltas = Deltas()
     add_points(deltas, rows_of(Stay(10, 10, 130)), 1)
     add_points(deltas, rows_of(Stay(10, 10, 130)), -1)
-    assert len(Minutes().apply(deltas)) == 0
+    minutes = Minutes()
+    minutes.apply(deltas)
+    assert len(minutes.rows) == 0
 
 
 # -- publishing --------------------------------------------------------------------------------------------
@@ -198,15 +207,8 @@ def publish(
     minutes: Minutes, watermark_s: float, hold: int = LATE - FIRST, due: bool = True
 ) -> list[tuple[int, int, int]]:
     """Rows published, as (minute from noon, sensors, final)."""
-    found, _ = publish_all(minutes, watermark_s, hold, due)
+    found = minutes.publish(np.array([due]), np.array([ms(watermark_s)]), np.array([GAP_MS]), np.array([FIRST + hold]))
     return [(int(row["key"]) - FIRST, int(np.bitwise_count(row["live"])), int(row["final"])) for row in found]
-
-
-def publish_all(minutes: Minutes, watermark_s: float, hold: int, due: bool) -> tuple[MinuteRows, list[int]]:
-    rows, keys = minutes.publish(
-        np.array([due]), np.array([ms(watermark_s)]), np.array([GAP_MS]), np.array([FIRST + hold])
-    )
-    return rows, (keys - FIRST).tolist()
 
 
 WHEN_OVER = [
@@ -304,17 +306,22 @@ def test_a_sensor_counts_once_in_a_minute_however_often_it_beats() -> None:
     hear(minutes, 0, 1)
     hear(minutes, 1, 1)
     assert publish(minutes, 120) == [(0, 2, 0), (1, 1, 0)]
-    assert len(minutes.hear(np.array([key(0)]), np.array([2], np.uint64))) == 0, "nothing new was heard"
+    changed(minutes)
+    hear(minutes, 0, 1)
+    assert changed(minutes) == [], "nothing new was heard"
+    hear(minutes, 0, 2)
+    assert changed(minutes) == [0]
 
 
-def test_published_rows_and_those_whose_state_changed() -> None:
+def test_what_was_published_or_became_final_is_written() -> None:
     minutes = Minutes()
     hear(minutes, 0, 1)
     hear(minutes, 1, 1)
-    rows, changed = publish_all(minutes, 60, LATE - FIRST, True)
-    assert ((rows["key"] - FIRST).tolist(), changed) == ([0], [0])
-    rows, changed = publish_all(minutes, 120, LATE - FIRST, True)
-    assert ((rows["key"] - FIRST).tolist(), changed) == ([1], [1])
+    assert changed(minutes) == [0, 1]
+    assert publish(minutes, 60) == [(0, 1, 0)]
+    assert changed(minutes) == [0]
+    assert publish(minutes, 120) == [(1, 1, 0)]
+    assert changed(minutes) == [1]
 
 
 def test_minutes_stay_sorted_and_restored_ones_are_known() -> None:

@@ -5,27 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
 import pytest
 from footfall_events.errors import ConfigError
-from footfall_streams import state
-from footfall_streams.minutes import MINUTE
-from footfall_streams.presences import PRESENCE
-from footfall_streams.state import FORMAT, Progress, read_json, read_rows, write_json, write_rows
+from footfall_events.rows import encode_rows
+from footfall_streams.state import (
+    FORMAT,
+    Progress,
+    State,
+    hours_of_format_1,
+    read_json,
+    read_segment,
+    segment_schema,
+    write_json,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-DTYPES = {"presences": PRESENCE, "minutes": MINUTE}
 unhurried = settings(deadline=None)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 NEWER = f"state of format {FORMAT + 1}, this release reads up to {FORMAT}: upgrade this worker"
-
-
-def rows(dtype: np.dtype[np.void], count: int) -> NDArray[np.void]:
-    """Rows of any bytes."""
-    noise = np.random.default_rng(count).integers(0, 256, count * dtype.itemsize, np.uint8)
-    return noise.view(dtype)
 
 
 @unhurried
@@ -50,29 +48,6 @@ def test_a_json_entry_comes_back_without_its_format(entry: dict[str, Any]) -> No
     assert read_json(value) == entry
 
 
-@every_dtype
-@pytest.mark.parametrize("count", [0, 1, 5])
-def test_rows_come_back_byte_for_byte_and_may_be_written_to(dtype: np.dtype[np.void], count: int) -> None:
-    sent = rows(dtype, count)
-    got = read_rows(write_rows(sent), "presences", dtype)
-    assert got.dtype == dtype
-    assert got.tobytes() == sent.tobytes()
-    assert got.flags.writeable
-
-
-@every_dtype
-def test_a_row_takes_its_fixed_width_behind_one_byte_of_format(dtype: np.dtype[np.void]) -> None:
-    value = write_rows(rows(dtype, 3))
-    assert (len(value), value[0]) == (1 + 3 * dtype.itemsize, FORMAT)
-
-
-def test_rows_that_are_a_part_of_others_are_written_alone() -> None:
-    whole = rows(PRESENCE, 6)
-    assert read_rows(write_rows(whole[::2]), "presences", PRESENCE).tobytes() == b"".join(
-        row.tobytes() for row in whole[::2]
-    )
-
-
 def test_progress_of_a_newer_release_is_refused() -> None:
     newer = Progress(1, 0, "id").to_bytes().replace(b'"format": %d' % FORMAT, b'"format": %d' % (FORMAT + 1))
     with pytest.raises(ConfigError, match=NEWER):
@@ -84,18 +59,36 @@ def test_a_json_entry_of_a_newer_release_is_refused_whatever_else_it_holds() -> 
         read_json(json.dumps({"format": FORMAT + 1, "unheard_of": [1, 2]}).encode())
 
 
-@every_dtype
-def test_rows_of_a_newer_release_are_refused_before_their_bytes_are_read(dtype: np.dtype[np.void]) -> None:
+def test_a_segment_of_a_newer_release_is_refused() -> None:
+    schema = pa.schema([("unheard_of", pa.string())], {"format": str(FORMAT + 1)})
     with pytest.raises(ConfigError, match=NEWER):
-        read_rows(bytes([FORMAT + 1]) + bytes(dtype.itemsize + 3), "presences", dtype)
+        read_segment(encode_rows(pa.RecordBatch.from_pydict({"unheard_of": ["x"]}, schema)))
 
 
-def test_rows_of_an_older_release_are_widened(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = np.dtype([("first", "i8"), ("gone", "u1")])
-    new = np.dtype([("first", "i8"), ("added", "i4")])
-    value = write_rows(np.array([(7, 1), (8, 0)], old))
-    monkeypatch.setattr(state, "FORMAT", FORMAT + 1)
-    monkeypatch.setattr(state, "OLDER_ROWS", {FORMAT: {"presences": old}})
-    assert read_rows(value, "presences", new).tolist() == [(7, 0), (8, 0)]
-    assert read_json(json.dumps({"format": FORMAT, "a": 1}).encode()) == {"a": 1}
-    assert read_rows(write_rows(np.array([(7, 1)], new)), "presences", new).tolist() == [(7, 1)]
+def test_a_segment_names_its_format() -> None:
+    schema = segment_schema([pa.field("first", pa.int64())])
+    batch = pa.RecordBatch.from_pydict({"first": [7]}, schema)
+    assert schema.metadata == {b"format": str(FORMAT).encode()}
+    assert read_segment(encode_rows(batch)).equals(batch)
+
+
+FORMAT_1 = {
+    b"presences/store-0003/494532": "018877665544332211030000001807f6e5d4c3b2a1070000007d500000"
+    "7b1a0e839e010000587b0f839e010000"
+    "e81d0e839e0100008f790f839e0100000c000000d7026712000000000000f9361d839e01000001",
+    b"minutes/store-0003/494532": "01f0c1c40103000000050000000400000003000000"
+    "020000000100000005000000000000000100efcdab8967452301",
+}
+"""What the last release of format 1 wrote for the rows below."""
+
+
+def test_entries_of_format_1_are_read_as_they_were_written() -> None:
+    entries: State = {key: bytes.fromhex(value) for key, value in FORMAT_1.items()}
+    entries |= {b"presences/7": b"a segment", b"presences/store-0003/1": None, b"clock/store-0003": b"{}"}
+    ((key, store, rows),) = hours_of_format_1(entries, "presences")
+    assert (key, store) == (b"presences/store-0003/494532", "store-0003")
+    first, last, entered, left = 1780315200123, 1780315290456, 1780315201000, 1780315289999
+    identity = (0x1122334455667788, 3, 0xA1B2C3D4E5F60718, 7, 20605)
+    assert rows.tolist() == [(*identity, first, last, entered, left, 12, -41, 2, 4711, 1780316190457, 1)]
+    ((_, _, rows),) = hours_of_format_1(entries, "minutes")
+    assert rows.tolist() == [((3 << 32) | 29671920, 5, 4, 3, 2, 1, 0b101, 1, 0, 0x0123456789ABCDEF)]
