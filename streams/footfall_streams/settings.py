@@ -19,7 +19,7 @@ class StreamSettings:
     transport: KafkaTransport
     config: Path
     group: str = "footfall-streams"
-    commit_interval_s: float = 0.5
+    commit_interval_s: float = 0.25
     chunk_messages: int = 2000
     session_timeout_s: float = 20.0
     metrics_host: str = "127.0.0.1"
@@ -39,7 +39,10 @@ class StreamSettings:
             transport=KafkaTransport.read(read),
             config=Path(read.text("FOOTFALL_CONFIG")),
             group=read.text("FOOTFALL_STREAM_GROUP", cls.group),
-            commit_interval_s=read.number("FOOTFALL_COMMIT_INTERVAL_MS", 500, low=10, high=10_000) / 1000,
+            commit_interval_s=read.number(
+                "FOOTFALL_COMMIT_INTERVAL_MS", cls.commit_interval_s * 1000, low=10, high=10_000
+            )
+            / 1000,
             chunk_messages=read.integer("FOOTFALL_CHUNK_MESSAGES", cls.chunk_messages, low=1, high=100_000),
             session_timeout_s=read.number("FOOTFALL_SESSION_TIMEOUT_S", cls.session_timeout_s, low=6, high=300),
             metrics_host=read.text("FOOTFALL_METRICS_HOST", cls.metrics_host),
