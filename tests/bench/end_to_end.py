@@ -39,9 +39,9 @@ a visit for every stay, with all sightings in them.
 """
 
 _WHY = (
-    "a step gathers for 250 ms and a block of the sink waits for up to 500; in the second in which all stores publish a "
-    "minute some thirty blocks wait for each other, 20 to 35 ms each on a store that takes one statement at a time and "
-    "answers the questions of this benchmark in between"
+    "a step gathers for 250 ms and a block of the sink waits for up to 500; when all stores publish a minute, some "
+    "thirty blocks wait for each other, 20 to 35 ms each, on a store that takes one statement at a time and answers "
+    "this benchmark's questions in between"
 )
 
 
