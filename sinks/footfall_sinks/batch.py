@@ -9,7 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 from footfall_events import schemas, topics
 from footfall_events.errors import PoisonEvent
-from footfall_events.rows import open_rows, refuse_nulls
+from footfall_events.rows import RowsPart, RowsReader, refuse_nulls
 
 from footfall_sinks.row_limits import refuse_values
 
@@ -20,6 +20,11 @@ class Target:
 
     table: str
     schema: pa.Schema
+
+    @cached_property
+    def reader(self) -> RowsReader:
+        """Reads the topic's messages."""
+        return RowsReader(self.schema)
 
 
 TARGETS: dict[str, Target] = {
@@ -39,7 +44,7 @@ class Item:
     offset: int
     key: bytes | None
     value: bytes
-    rows: pa.RecordBatch | None
+    part: RowsPart | None
     poison: str = ""
 
 
@@ -62,7 +67,7 @@ class Block:
 
     @property
     def rows(self) -> int:
-        return sum(item.rows.num_rows for item in self.items if item.rows is not None)
+        return sum(item.part.num_rows for item in self.items if item.part is not None)
 
     def token(self, topic_id: str) -> str:
         """Names the insert: the same for the same messages, whoever inserts them."""
@@ -87,9 +92,9 @@ def read_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
 
 
 def open_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
-    """Decode one message; its nulls and values are judged with those of its whole block, for a tenth of the time."""
+    """Open one message; its rows are read and judged with those of its whole block, for a quarter of the time."""
     try:
-        return Item(offset, key, value, open_rows(value, TARGETS[topic].schema))
+        return Item(offset, key, value, TARGETS[topic].reader.open(value))
     except PoisonEvent as error:
         return Item(offset, key, value, None, error.reason)
 
@@ -105,11 +110,10 @@ def judged(block: Block) -> Block:
 
 
 def _judged_alone(topic: str, item: Item) -> Item:
-    if item.rows is None:
+    if item.part is None:
         return item
-    rows = _joined(topic, [item])
     try:
-        _refuse(rows)
+        _refuse(_joined(topic, [item]))
     except PoisonEvent as error:
         return Item(item.offset, item.key, item.value, None, error.reason)
     return item
@@ -126,8 +130,7 @@ def _joined(topic: str, items: Sequence[Item]) -> pa.Table:
 
     A table of as many pieces as there were messages would be written, and parsed by ClickHouse, piece by piece.
     """
-    batches = [item.rows for item in items if item.rows is not None]
-    return pa.Table.from_batches(batches, schema=TARGETS[topic].schema).combine_chunks()
+    return TARGETS[topic].reader.read([item.part for item in items if item.part is not None]).combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ class Blocks:
             current = self._open[place] = _Open(now_s, now_s)
         current.items.append(item)
         current.touched_s = now_s
-        current.rows += item.rows.num_rows if item.rows is not None else 0
+        current.rows += item.part.num_rows if item.part is not None else 0
         if current.rows >= self._limits.rows:
             yield self._cut(place)
 

@@ -188,7 +188,7 @@ class Sink:
 
     def _bury(self, block: Block) -> None:
         for item in block.items:
-            if item.rows is None:
+            if item.part is None:
                 self._dead_letter(block, item, item.poison)
                 self._breathe()
 

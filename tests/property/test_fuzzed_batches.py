@@ -6,6 +6,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from footfall_events.errors import PoisonEvent
-from footfall_events.rows import encode_rows
+from footfall_events.rows import RowsReader, encode_rows, open_rows
 from footfall_events.schemas import SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, TIMESTAMP, VISITS
 from footfall_events.sighting_batches import MAX_SIGHTINGS_BYTES, BatchHeader, decode_sightings, encode_sightings
 from footfall_events.topics import DEAD_LETTERS
-from footfall_sinks.batch import TARGETS, read_item
+from footfall_sinks.batch import TARGETS, Block, read_item
 from footfall_streams.events import Batch, Message, read_batches
 from footfall_streams.fold import StoreJob
 from footfall_streams.step import Step
@@ -101,14 +102,50 @@ def test_three_thousand_damaged_values_of_the_sinks_topics_are_poison_or_rows_th
     for seed in range(3000):
         item = read_item(topic, 0, b"s", damage(good, seed))
         outcomes[item.poison] += 1
-        assert (item.rows is None) == bool(item.poison)
+        assert (item.part is None) == bool(item.poison)
         assert item.poison in DECODING | {"", "bad_value"}
-        for row in item.rows.to_pylist() if item.rows is not None else ():
+        for row in Block(topic, 0, (item,)).table().to_pylist():
             assert row.get("role", 1) in (1, 2, 3, 4)
             assert row.get("deleted", 0) in (0, 1)
             assert 0 <= row.get("listening_s", 0) <= 60
             assert row["business_date"].year < 2110
     assert outcomes[""] > 20, outcomes
+
+
+@pytest.mark.parametrize("topic", TARGETS)
+def test_values_read_together_are_those_that_are_read_one_by_one(topic: str) -> None:
+    schema = TARGETS[topic].schema
+    good = encode_rows(pa.RecordBatch.from_pylist([plain_row(schema) for _ in range(4)], schema=schema))
+    reader, parts, rows, reasons = RowsReader(schema), [], [], Counter[str]()
+    for seed in range(3000):
+        value = damage(good, seed)
+        wanted, reason = _outcome(partial(open_rows, value, schema))
+        got, found = _outcome(partial(_read, reader, value))
+        assert found == reason, f"seed {seed}"
+        reasons[found] += 1
+        if wanted is not None:
+            assert _bits(got).equals(_bits(pa.Table.from_batches([wanted], schema))), f"seed {seed}"
+            parts.append(reader.open(value))
+            rows.append(wanted)
+    assert _bits(reader.read(parts)).equals(_bits(pa.Table.from_batches(rows, schema)))
+    assert min(reasons[""], reasons["invalid_batch"], reasons["not_arrow"]) > 20, reasons
+
+
+def _read(reader: RowsReader, value: bytes) -> pa.Table:
+    return reader.read([reader.open(value)])
+
+
+def _bits(rows: pa.Table) -> pa.Table:
+    """Numbers that are none equal no number: floats as the integers of their bits."""
+    columns = [column.combine_chunks() for column in rows.columns]
+    return pa.table([c.view(pa.int64()) if pa.types.is_floating(c.type) else c for c in columns], rows.column_names)
+
+
+def _outcome(read: Callable[[], Any]) -> tuple[Any, str]:
+    try:
+        return read(), ""
+    except PoisonEvent as error:
+        return None, error.reason
 
 
 def plain_row(schema: pa.Schema) -> dict[str, Any]:

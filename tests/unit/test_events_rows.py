@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from footfall_events.errors import PoisonEvent
-from footfall_events.rows import MAX_BATCH_BYTES, decode_rows, encode_rows
+from footfall_events.rows import MAX_BATCH_BYTES, RowsReader, decode_rows, encode_rows, refuse_nulls
 from footfall_events.schemas import SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, VISITS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +114,23 @@ def test_a_stream_without_our_descriptions_is_as_good() -> None:
     assert decode_rows(encode_rows(sent), STORE_MINUTES).equals(batch())
 
 
+def test_many_values_are_read_at_once_whatever_their_metadata() -> None:
+    bare = pa.RecordBatch.from_arrays(batch(rows=2).columns, schema=STORE_MINUTES.remove_metadata())
+    sent = [batch(rows=1), bare, batch(rows=0), batch(rows=3)]
+    reader = RowsReader(STORE_MINUTES)
+    parts = [reader.open(encode_rows(one)) for one in sent]
+    assert [part.num_rows for part in parts] == [1, 2, 0, 3]
+    wanted = [one.cast(STORE_MINUTES) for one in sent]
+    assert reader.read(parts).equals(pa.Table.from_batches(wanted), check_metadata=True)
+    assert reader.read([]).equals(STORE_MINUTES.empty_table(), check_metadata=True)
+
+
+def test_more_producers_than_are_remembered_are_read_as_well() -> None:
+    reader = RowsReader(STORE_MINUTES)
+    sent = [batch().replace_schema_metadata({"boot": str(number)}) for number in range(150)]
+    assert reader.read([reader.open(encode_rows(one)) for one in sent]).num_rows == 150 * 4
+
+
 # -- poison ------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +195,14 @@ POISON = [
 @pytest.mark.parametrize(("value", "expected"), POISON)
 def test_a_bad_value_is_poison_under_its_reason(value: bytes, expected: str) -> None:
     assert reason(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), POISON)
+def test_a_bad_value_is_as_bad_beside_others(value: bytes, expected: str) -> None:
+    reader = RowsReader(STORE_MINUTES)
+    with pytest.raises(PoisonEvent) as caught:
+        refuse_nulls(reader.read([reader.open(one) for one in (GOOD, value)]))
+    assert caught.value.reason == expected
 
 
 def test_every_reason_is_reached() -> None:

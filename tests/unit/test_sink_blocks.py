@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from footfall_events import schemas
-from footfall_events.rows import encode_rows
+from footfall_events.rows import decode_rows, encode_rows
 from footfall_sinks.batch import Block, Blocks, Item, Limits, open_item, read_item
 
 TOPIC = "store_minutes.v1"
@@ -46,7 +46,8 @@ def block_of(*values: bytes) -> Block:
 
 
 def facts(item: Item) -> tuple[int, bytes, str, list[dict[str, Any]]]:
-    return item.offset, item.value, item.poison, item.rows.to_pylist() if item.rows is not None else []
+    rows = decode_rows(item.value, SCHEMA).to_pylist() if item.part is not None else []
+    return item.offset, item.value, item.poison, rows
 
 
 @pytest.mark.parametrize("kinds", list(product(VALUES, repeat=3)), ids="-".join)
