@@ -68,8 +68,8 @@ class Watch:
             )
         ).result_rows
         now = wall_s()
-        for row in rows:
-            self.seen.setdefault(row, now)
+        for table, store_id, version in rows:
+            self.seen.setdefault((table, store_id, version), now)
 
 
 def run(quick: bool, say: Say) -> Report:
