@@ -92,7 +92,7 @@ def read_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
 
 
 def open_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
-    """Open one message; its rows are read and judged with those of its whole block, for a quarter of the time."""
+    """Open one message; its rows are read and judged with those of its whole block, for a third of the time."""
     try:
         return Item(offset, key, value, TARGETS[topic].reader.open(value))
     except PoisonEvent as error:

@@ -15,7 +15,7 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Longest value that is read. None unpacks to more: a body that Arrow would have to decompress is refused unread."""
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-# Places in Arrow's flatbuffer tables (format/Message.fbs): Message.header, RecordBatch.compression.
+# Places in Arrow's flatbuffer tables (format/Message.fbs): of a Message, of a RecordBatch, and what stands there.
 _VERSION, _HEADER_TYPE, _HEADER, _BODY_LENGTH = 0, 1, 2, 3
 _LENGTH, _COMPRESSION = 0, 3
 _V5, _RECORD_BATCH = 4, 3
@@ -78,7 +78,7 @@ class RowsPart:
 
 
 class RowsReader:
-    """Reads the rows of many values of one schema at once: one by one, a value costs four times as much.
+    """Reads the rows of many values of one schema at once: one by one, few rows cost three times as much.
 
     What `open` lets pass and `read` reads is what `open_rows` would take of each, and nothing else.
     """
@@ -156,7 +156,7 @@ def _plain_batch(metadata: bytes) -> tuple[int, int] | None:
     plain = (
         _field(metadata, table, _VERSION, "<h") == _V5
         and _field(metadata, table, _HEADER_TYPE, "<B") == _RECORD_BATCH
-        and not (batch and _child_table(metadata, batch, _COMPRESSION))
+        and not _is_compressed(metadata)
     )
     return (_field(metadata, batch, _LENGTH, "<q"), _field(metadata, table, _BODY_LENGTH, "<q")) if plain else None
 

@@ -44,7 +44,7 @@ whole rows with either contender.
 
 _WHY = (
     "a message costs the sink some 100 us of processor time however few rows it holds, as the processor times of the "
-    "cases say: a third for opening, reading and joining it, the rest for fetching it and for its share of the inserts"
+    "cases say: some 40 from taking it to its block being ready to insert; what takes the rest is not measured"
 )
 
 

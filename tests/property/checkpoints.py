@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 from footfall_streams.fold import StoreJob
-from footfall_streams.state import ROWS_OF_FORMAT_1
+from footfall_streams.minutes import starts_ms, stores_of
+from footfall_streams.state import ROWS_OF_FORMAT_1, read_segment
 from numpy.typing import NDArray
 
 from tests.property.worlds import World
@@ -25,7 +25,7 @@ def rows_held(checkpoint: Entries) -> Counter[str]:
         for key, value in entries.items():
             kind = key.decode().split("/")[0]
             if kind in ROWS_OF_FORMAT_1 and value is not None:
-                held[kind] += pa.ipc.open_stream(value).read_next_batch().num_rows
+                held[kind] += read_segment(value).num_rows
     return held
 
 
@@ -33,20 +33,20 @@ def as_format_1(checkpoint: Checkpoint, job: StoreJob, world: World) -> Checkpoi
     """The same state in entries by store and hour."""
     presences, minutes = job.presences.rows, job.minutes.rows
     older = {
-        partition: {key: value for key, value in entries.items() if key.split(b"/")[0].decode() not in ROWS_OF_FORMAT_1}
+        partition: {key: value for key, value in entries.items() if key.startswith(b"clock/")}
         for partition, entries in checkpoint.items()
     }
-    for kind, rows, stores, starts_ms in (
+    for kind, rows, stores, began_ms in (
         ("presences", presences, presences["store"], presences["first"]),
-        ("minutes", minutes, minutes["key"] >> 32, (minutes["key"] & 0xFFFFFFFF) * 60_000),
+        ("minutes", minutes, stores_of(minutes["key"]), starts_ms(minutes["key"])),
     ):
         records = rows.records(ROWS_OF_FORMAT_1[kind])
         for number, name in enumerate(sorted(world.partitions)):
-            for hour, part in _by_hour(records[stores == number], starts_ms[stores == number]).items():
+            for hour, part in _by_hour(records[stores == number], began_ms[stores == number]).items():
                 older[world.partitions[name]][f"{kind}/{name}/{hour}".encode()] = b"\x01" + part.tobytes()
     return older
 
 
-def _by_hour(records: NDArray[np.void], starts_ms: NDArray[np.int64]) -> dict[int, NDArray[np.void]]:
-    hours = starts_ms // HOUR_MS
+def _by_hour(records: NDArray[np.void], began_ms: NDArray[np.int64]) -> dict[int, NDArray[np.void]]:
+    hours = began_ms // HOUR_MS
     return {hour: records[hours == hour] for hour in set(hours.tolist())}

@@ -225,7 +225,7 @@ def state_of_format_1(seed: int) -> None:
     old, new = Worker(found), Worker(found)
     log = found.log()
     for worker in (old, new):
-        for chunk in chunks(log[:at], random_cuts(random, at)) if at > 1 else [log[:at]]:
+        for chunk in chunks(log[:at], random_cuts(random, at)):
             worker.take(chunk)
     new.checkpoint = as_format_1(new.checkpoint, new.job, found)
     new.restart()
