@@ -81,6 +81,7 @@ def test_a_sighting_beyond_the_horizon_changes_no_row_and_is_dead_lettered(seed:
 
 @given(seeds)
 @many_worlds
+@example(244)  # a step that writes nothing after one that made and forgot many presences
 def test_what_the_horizon_has_passed_is_forgotten_and_the_checkpoint_does_not_grow(seed: int) -> None:
     properties.forgetting(seed)
 
