@@ -14,6 +14,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PORTS = (10_000, 32_768)
+# Two processes that seeded the common generator alike would find the same port free, and both take it.
+_RANDOM = random.SystemRandom()
 
 
 def free_port() -> int:
@@ -23,7 +25,7 @@ def free_port() -> int:
     to come back is away, and a client that calls such a port in vain may even be connected to itself.
     """
     while True:
-        port = random.randrange(*_PORTS)
+        port = _RANDOM.randrange(*_PORTS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

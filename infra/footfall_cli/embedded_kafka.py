@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from footfall_cli.children import Child
-from footfall_cli.kafka_node import ENVIRON, Door, Plan, command, new_plan, prepare, wait_until_answering
+from footfall_cli.kafka_node import ENVIRON, Door, Plan, command, new_plan, prepare, wait_until_answering, why_it_ended
 
 
 class EmbeddedKafka:
@@ -38,9 +38,9 @@ class EmbeddedKafka:
     def wait(self, wait_s: float) -> None:
         """Until the broker answers; raises TimeoutError with the end of its log."""
         try:
-            wait_until_answering([self._node], self._check, wait_s)
+            wait_until_answering(self._plan, [self._node], self._check, wait_s)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}:\n{self.child.tail()}") from error
+            raise TimeoutError(f"{error}:\n{why_it_ended(self._node)}") from error
 
     def _check(self) -> None:
         if self.child.exit_code() is not None:

