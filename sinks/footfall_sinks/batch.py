@@ -158,8 +158,8 @@ class Blocks:
         self._limits = limits
         self._open: dict[Place, _Open] = {}
 
-    def add(self, place: Place, item: Item, now_s: float) -> Iterator[Block]:
-        """Add the partition's next message; the blocks this closes, in order of offsets.
+    def add(self, place: Place, item: Item, since_s: float, now_s: float) -> Iterator[Block]:
+        """Add the partition's next message, which came at `since_s` or later; the blocks this closes, in their order.
 
         A block never reaches over a multiple of `stride`, and ends with the message that fills `rows`.
         """
@@ -171,21 +171,28 @@ class Blocks:
             yield self._cut(place)
             current = None
         if current is None:
-            current = self._open[place] = _Open(now_s, now_s)
+            current = self._open[place] = _Open(since_s, now_s)
         current.items.append(item)
         current.touched_s = now_s
         current.rows += item.part.num_rows if item.part is not None else 0
         if current.rows >= self._limits.rows:
             yield self._cut(place)
 
-    def due(self, now_s: float) -> list[Block]:
-        """Cut the blocks that waited for `linger_s`, or heard nothing for `idle_s`."""
-        ripe = [
+    def is_due(self, now_s: float) -> bool:
+        """Whether a block waited for `linger_s`, or heard nothing for `idle_s`."""
+        return bool(self._due(now_s))
+
+    def oldest_due(self, now_s: float) -> list[Block]:
+        """Cut the block that waited longest of those that are due; none if none is."""
+        due = self._due(now_s)
+        return [self._cut(min(due, key=lambda place: self._open[place].started_s))] if due else []
+
+    def _due(self, now_s: float) -> list[Place]:
+        return [
             place
             for place, block in self._open.items()
             if now_s - block.started_s >= self._limits.linger_s or now_s - block.touched_s >= self._limits.idle_s
         ]
-        return [self._cut(place) for place in ripe]
 
     def all(self) -> list[Block]:
         """Cut every block: the process ends."""

@@ -105,6 +105,7 @@ class Sink:
         self._retry_at_s: float | None = None
         self._wait_s = _FIRST_WAIT_S
         self._write_until_s = 0.0
+        self._taken_s = clock()
 
     def configure(self, limits: Limits, topic_ids: Mapping[str, str]) -> None:
         """Set the limits and the topics' identities; before the first step."""
@@ -112,14 +113,21 @@ class Sink:
         self._topic_ids = dict(topic_ids)
 
     def step(self, wait_s: float) -> None:
-        """Take messages for at most `wait_s`, then write what is due."""
+        """Take messages for at most `wait_s`, then write what is due.
+
+        Of the blocks that time cuts only the oldest: the others still take in what comes while it is written.
+        """
         if self._retry_at_s is not None:
             # A rebalance during the outage assigns partitions that are not paused yet.
             self._source.pause()
-        for message in self._source.take(wait_s):
-            item = _item(message)
-            self._waiting.extend(self._blocks.add((message.topic, message.partition), item, self._clock()))
-        self._waiting.extend(self._blocks.due(self._clock()))
+        elif self._blocks.is_due(self._clock()):
+            wait_s = 0.0
+        messages, since_s, self._taken_s = self._source.take(wait_s), self._taken_s, self._clock()
+        for message in messages:
+            place = message.topic, message.partition
+            self._waiting.extend(self._blocks.add(place, _item(message), since_s, self._taken_s))
+        if not self._waiting:
+            self._waiting.extend(self._blocks.oldest_due(self._clock()))
         if self._retry_at_s is None or self._clock() >= self._retry_at_s:
             self._write()
 

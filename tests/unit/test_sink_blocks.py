@@ -40,7 +40,7 @@ def block_of(*values: bytes) -> Block:
     """What comes out once everything is cut."""
     blocks = Blocks(Limits())
     for offset, value in enumerate(values):
-        assert list(blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0)) == []
+        assert list(blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0, 0.0)) == []
     (block,) = blocks.all()
     return block
 
@@ -72,6 +72,6 @@ def test_where_a_block_ends_does_not_depend_on_what_its_rows_hold() -> None:
         cut = [
             block
             for offset, value in enumerate([minute(1), second, minute(1)])
-            for block in blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0)
+            for block in blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0, 0.0)
         ]
         assert [(block.items[0].offset, block.next_offset) for block in cut] == [(0, 2)]

@@ -37,6 +37,7 @@ class Scripted:
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.arriving: list[Message] = []
+        self.waits_s: list[float] = []
         self.insert_failures: list[Exception] = []
         self.commit_failures: list[Exception] = []
         self.dead_letter_failures: list[Exception] = []
@@ -47,6 +48,7 @@ class Scripted:
         self.sink.configure(Limits(stride=10), {TOPIC: "id"})
 
     def take(self, wait_s: float) -> Sequence[Message]:
+        self.waits_s.append(wait_s)
         taken, self.arriving = self.arriving, []
         return taken
 
@@ -104,6 +106,31 @@ def test_nothing_is_written_before_a_limit_is_reached(world: Scripted) -> None:
     assert world.run(message(3), after_s=0.1) == []
 
 
+def test_while_the_oldest_block_is_written_the_others_take_in_what_comes(world: Scripted) -> None:
+    world.arriving = [message(3), message(7, partition=1)]
+    world.sink.step(0.1)
+    world.now_s = 2.0
+    world.sink.step(0.1)
+    world.arriving = [message(8, partition=1), message(4)]
+    world.sink.step(0.1)
+    assert world.events == [
+        ("insert", "store_minutes_log", [3], "id:0:3-3"),
+        ("commit", {0: 4}),
+        ("insert", "store_minutes_log", [7, 8], "id:1:7-8"),
+        ("commit", {1: 9}),
+    ]
+    # What is due does not wait for more.
+    assert world.waits_s == [0.1, 0.0, 0.0]
+
+
+def test_what_came_while_a_block_was_written_has_waited_since(world: Scripted) -> None:
+    world.run(message(3))
+    world.now_s += 0.6
+    world.arriving = [message(4)]
+    world.sink.step(0)
+    assert world.events == [("insert", "store_minutes_log", [4], "id:0:4-4"), ("commit", {0: 5})]
+
+
 def test_nothing_is_committed_while_the_store_is_away(world: Scripted) -> None:
     world.insert_failures = [StoreUnavailable("down")]
     assert world.run(message(3)) == [("failed", "id:0:3-3"), ("pause",)]
@@ -123,19 +150,17 @@ def test_a_retry_has_the_same_rows_and_the_same_token_and_then_resumes(world: Sc
 
 def test_what_was_inserted_before_the_store_went_is_committed(world: Scripted) -> None:
     world.insert_failures = []
-    world.arriving = [message(3), message(7, partition=1)]
-    world.sink.step(0)
-    world.now_s = 2.0
+    world.arriving = [message(9), message(10), message(20)]  # two full blocks
     original = world.insert
 
     def second_fails(table: str, rows: pa.Table, token: str) -> None:
-        if token.startswith("id:1:"):
+        if token == "id:0:10-10":
             raise StoreUnavailable("down")
         original(table, rows, token)
 
     world.insert = second_fails  # type: ignore[method-assign]
     world.sink.step(0)
-    assert ("commit", {0: 4}) in world.events
+    assert ("commit", {0: 10}) in world.events
     assert world.events[-1] == ("pause",)
 
 

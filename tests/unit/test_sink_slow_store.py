@@ -25,26 +25,25 @@ class Slow(Scripted):
         self.now_s += 6
 
     def steps(self, messages: Iterable[Message], number: int) -> list[list[str]]:
-        """What each step did, after one that took the messages in."""
+        """What each step did, the first of which takes the messages in."""
         self.arriving = list(messages)
-        self.sink.step(0)
-        self.now_s += 2
         happened = []
         for _ in range(number):
             self.events = []
             self.sink.step(0)
+            self.now_s += 2
             happened.append([event[0] for event in self.events])
         return happened
 
 
 def test_a_step_writes_for_ten_seconds_and_commits_what_it_wrote_before_it_polls_again() -> None:
     world = Slow()
-    blocks = [message(1, partition=number) for number in range(5)]
-    assert world.steps(blocks, 4) == [
+    messages = [message(number) for number in (9, 19, 29, 39, 49, 50)]  # five full blocks
+    assert world.steps(messages, 4) == [
         ["insert", "insert", "commit", "pause"],
         ["pause", "insert", "insert", "commit", "pause"],
         ["pause", "insert", "commit", "resume"],
-        [],
+        ["insert", "commit"],
     ]
     assert world.metric("footfall_sinks_paused") == 0
 
@@ -52,7 +51,8 @@ def test_a_step_writes_for_ten_seconds_and_commits_what_it_wrote_before_it_polls
 def test_a_block_full_of_poison_does_not_hold_up_the_polling() -> None:
     world = Slow()
     poison = [message(number, b"rubbish") for number in range(5)]
-    assert world.steps(poison, 4) == [
+    assert world.steps(poison, 5) == [
+        [],
         ["dead", "dead", "pause"],
         ["pause", "dead", "dead", "pause"],
         ["pause", "dead", "commit", "resume"],
@@ -63,7 +63,8 @@ def test_a_block_full_of_poison_does_not_hold_up_the_polling() -> None:
 def test_a_block_that_the_store_refuses_does_not_hold_up_the_polling() -> None:
     world = Slow()
     world.refused = {4}
-    assert world.steps([message(number) for number in (2, 3, 4, 5)], 3) == [
+    assert world.steps([message(number) for number in (2, 3, 4, 5)], 4) == [
+        [],
         ["insert", "insert", "commit", "pause"],
         ["pause", "dead", "insert", "commit", "resume"],
         [],
