@@ -97,6 +97,15 @@ def test_a_setting_lasts_for_its_statement_only(client: Client) -> None:
     assert client.query(read).result_rows == usual
 
 
+def test_none_of_the_settings_lasts_if_one_is_refused(client: Client) -> None:
+    read = "SELECT getSetting('max_block_size')"
+    usual = client.query(read).result_rows
+    for refused in ({"no_such_setting": 1}, {"max_insert_block_size": "many"}):
+        with pytest.raises(DatabaseError, match=r"Code: (115|27)"):
+            client.query(read, settings={"max_block_size": 7, **refused})
+        assert client.query(read).result_rows == usual
+
+
 def test_query_parameters_arrive_typed(client: Client) -> None:
     answer = client.query("SELECT {n:UInt8} + 1, {s:String}", parameters={"n": 3, "s": "it's"})
     assert answer.result_rows == [(4, "it's")]
