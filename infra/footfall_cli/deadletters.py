@@ -15,6 +15,7 @@ from footfall_events.dead_letters import OFFSET, OMITTED_BYTES, PARTITION, REASO
 from footfall_events.errors import ConfigError, PoisonEvent
 from footfall_events.rows import decode_rows
 from footfall_events.sighting_batches import decode_sightings
+from footfall_events.sighting_reader import SightingsReader
 from footfall_events.stores import ChainConfig
 from footfall_events.topics import SIGHTINGS
 from footfall_sinks.batch import TARGETS, read_item
@@ -208,7 +209,9 @@ def _refuse(letter: Letter, value: bytes, bench: Bench) -> None:
         configs = [bench.chain.stores[store_id] for store_id in ids]
         numbers = {store_id: number for number, store_id in enumerate(ids)}
         message = Message(0, 0, letter.key, value, bench.broker_ms)
-        for _, reason in read_batches([message], numbers, configs, [message.partition] * len(ids)).poison:
+        for _, reason in read_batches(
+            [message], numbers, configs, [message.partition] * len(ids), SightingsReader()
+        ).poison:
             raise PoisonEvent(reason)
     elif letter.reason == "clock_ahead" and header.sensor_clock_ms > bench.broker_ms:
         raise PoisonEvent("clock_ahead")

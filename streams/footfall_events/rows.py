@@ -14,7 +14,9 @@ from footfall_events.errors import PoisonEvent
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Longest value that is read. None unpacks to more: a body that Arrow would have to decompress is refused unread."""
 
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""What ends a value, behind its batch."""
+
 # Places in Arrow's flatbuffer tables (format/Message.fbs): of a Message, of a RecordBatch, and what stands there.
 _VERSION, _HEADER_TYPE, _HEADER, _BODY_LENGTH = 0, 1, 2, 3
 _LENGTH, _COMPRESSION = 0, 3
@@ -33,7 +35,7 @@ def encode_rows(batch: pa.RecordBatch) -> bytes:
 def encode_each(batches: Sequence[pa.RecordBatch]) -> list[bytes]:
     """The same for some batches of one schema, which takes longer to write than most batches."""
     schema = batches[0].schema.serialize()
-    return [b"".join((schema, batch.serialize(), _END_OF_STREAM)) for batch in batches]
+    return [b"".join((schema, batch.serialize(), END_OF_STREAM)) for batch in batches]
 
 
 def decode_rows(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
@@ -101,7 +103,7 @@ class RowsReader:
 
     def read(self, parts: Sequence[RowsPart]) -> pa.Table:
         """All rows, a chunk a part; raises PoisonEvent `invalid_batch` if any part is not what it seemed."""
-        joined = b"".join([self._written, *(part.batch for part in parts), _END_OF_STREAM])
+        joined = b"".join([self._written, *(part.batch for part in parts), END_OF_STREAM])
         try:
             with pa.ipc.open_stream(joined) as stream:
                 table = stream.read_all()
@@ -112,15 +114,15 @@ class RowsReader:
 
     def _usual(self, value: bytes) -> RowsPart | None:
         """A schema met before, an uncompressed batch of the format's current version, and the end of the stream."""
-        begin = _message_end(value, 0)
+        begin = message_end(value, 0)
         if len(value) > MAX_BATCH_BYTES or not self._knows(value[:begin]):
             return None
-        body = _message_end(value, begin)
+        body = message_end(value, begin)
         found = _plain_batch(value[begin + 8 : body])
         if found is None:
             return None
         num_rows, length = found
-        if length < 0 or value[body + length :] != _END_OF_STREAM:
+        if length < 0 or value[body + length :] != END_OF_STREAM:
             return None
         return RowsPart(memoryview(value)[begin : body + length], num_rows)
 
@@ -139,7 +141,7 @@ class RowsReader:
         return True
 
 
-def _message_end(value: bytes, begin: int) -> int:
+def message_end(value: bytes, begin: int) -> int:
     """Where the metadata of the message ends that begins there; nowhere, in bytes of Arrow's older framing."""
     marker, size = struct.unpack_from("<II", value, begin)
     return begin + 8 + int(size) if marker == _CONTINUES else len(value)
@@ -205,9 +207,9 @@ def _field_place(flatbuffer: bytes, table: int, field: int) -> int:
 
 def _refuse_rest(rest: bytes) -> None:
     """Arrow takes a stream that is cut off after its batch for whole, and ignores what follows an end."""
-    if rest == _END_OF_STREAM:
+    if rest == END_OF_STREAM:
         return
-    if _END_OF_STREAM.startswith(rest):
+    if END_OF_STREAM.startswith(rest):
         raise PoisonEvent("invalid_batch", "cut off before the end of the stream")
     raise PoisonEvent("not_one_batch", f"{len(rest)} bytes behind the batch are not the end of the stream")
 

@@ -13,6 +13,7 @@ from footfall_events.schemas import SIGHTINGS
 MAX_SIGHTINGS_BYTES = 1024 * 1024
 """Longest value that is read: ten times what a collector sends at most. It bounds what one message can cause."""
 
+SEQ_BELOW, CLOCK_BELOW = 2**62, 2**42
 _MAX_ID_BYTES = 200
 
 
@@ -58,8 +59,8 @@ class BatchHeader:
             store_id=_text(fields, "store_id"),
             sensor_id=_text(fields, "sensor_id"),
             boot_id=_text(fields, "boot_id"),
-            batch_seq=_number(fields, "batch_seq", 2**62),
-            sensor_clock_ms=_number(fields, "sensor_clock_ms", 2**42),
+            batch_seq=_number(fields, "batch_seq", SEQ_BELOW),
+            sensor_clock_ms=_number(fields, "sensor_clock_ms", CLOCK_BELOW),
             key_epoch=_number(fields, "key_epoch", 2**32),
             collector_version=_text(fields, "collector_version"),
             final=final == "1",

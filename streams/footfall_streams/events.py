@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from footfall_events.errors import PoisonEvent
-from footfall_events.schemas import SIGHTINGS, AddressClass
-from footfall_events.sighting_batches import BatchHeader, open_sightings
+from footfall_events.schemas import AddressClass
+from footfall_events.sighting_batches import BatchHeader
+from footfall_events.sighting_reader import SightingRows, SightingsReader, columns_of
 from footfall_events.stores import StoreConfig
 from numpy.typing import NDArray
 
@@ -45,7 +45,7 @@ class Batch:
     message: Message
     store: int
     header: BatchHeader
-    rows: pa.RecordBatch
+    rows: SightingRows
 
 
 @dataclass(frozen=True)
@@ -65,26 +65,35 @@ class Chunk:
     latest: NDArray[np.int64]
 
 
-INAUDIBLE = np.iinfo(np.int8).min
-_NEVER_NULL = tuple(field.name for field in SIGHTINGS if not field.nullable)
-
-
 def read_batches(
-    messages: Sequence[Message], stores: Mapping[str, int], configs: Sequence[StoreConfig], partitions: Sequence[int]
+    messages: Sequence[Message],
+    stores: Mapping[str, int],
+    configs: Sequence[StoreConfig],
+    partitions: Sequence[int],
+    reader: SightingsReader,
 ) -> Chunk:
     """Decode and judge messages; `stores` numbers the stores, the others are by that number."""
     batches: list[Batch] = []
     poison: list[tuple[Message, str]] = []
     for message in messages:
         try:
-            batch = _read_batch(message, stores, configs)
+            batch = _read_batch(message, stores, configs, reader)
             if partitions[batch.store] != message.partition:
                 raise PoisonEvent("wrong_partition")
             batches.append(batch)
         except PoisonEvent as error:
             poison.append((message, error.reason))
-    table = _table_of(batches)
-    rows, spans = _rows_of(table), _column(table, "span_ms")
+    columns = columns_of(batch.rows for batch in batches)
+    first, spans = columns["observed_at"], columns["span_ms"]
+    rows = Columns(
+        {
+            "device": columns["device_id"],
+            "first": first,
+            "last": first + spans,
+            "rssi": columns["rssi_dbm"],
+            "class": columns["address_class"],
+        }
+    )
     lengths = np.array([batch.rows.num_rows for batch in batches], np.int64)
     clocks = np.array([batch.header.sensor_clock_ms for batch in batches], np.int64)
     earliest = _of_each(np.minimum, rows["first"], lengths, clocks)
@@ -95,7 +104,7 @@ def read_batches(
         (PoisonEvent("span_too_long"), _of_each(np.maximum, spans, lengths, 0) > _MAX_SPAN_MS),
         (PoisonEvent("unstable_address"), _of_each(np.logical_or, ~stable, lengths, False)),
         (PoisonEvent("rows_ahead_of_clock"), (earliest < _EARLIEST_MS) | (latest > clocks + ROW_LEAD_MS)),
-        (PoisonEvent("invalid_batch"), _hold_nulls(batches, table)),
+        (PoisonEvent("invalid_batch"), np.array([batch.rows.holds_nulls for batch in batches], bool)),
     )
     reasons = {place: fault.reason for fault, wrong in faults for place in np.flatnonzero(wrong).tolist()}
     if not reasons:
@@ -108,11 +117,13 @@ def read_batches(
     return Chunk(kept, poison, rows[np.repeat(sound, lengths)], lengths[sound], earliest[sound], latest[sound])
 
 
-def _read_batch(message: Message, stores: Mapping[str, int], configs: Sequence[StoreConfig]) -> Batch:
+def _read_batch(
+    message: Message, stores: Mapping[str, int], configs: Sequence[StoreConfig], reader: SightingsReader
+) -> Batch:
     """One message, judged by all but its rows; raises PoisonEvent with the reason to dead-letter it whole."""
     if message.quarantined:
         raise PoisonEvent("quarantined")
-    header, rows = open_sightings(message.value)
+    header, rows = reader.open(message.value)
     if header.store_id not in stores:
         raise PoisonEvent("unknown_store")
     if message.key != header.store_id.encode():
@@ -125,38 +136,6 @@ def _read_batch(message: Message, stores: Mapping[str, int], configs: Sequence[S
     if header.sensor_clock_ms > message.appended_ms + configs[store].max_clock_lead_s * 1000:
         raise PoisonEvent("clock_ahead")
     return Batch(message, store, header, rows)
-
-
-def _table_of(batches: Sequence[Batch]) -> pa.Table:
-    rows = [batch.rows.replace_schema_metadata(None) for batch in batches]
-    return pa.Table.from_batches(rows, SIGHTINGS.remove_metadata())
-
-
-def _hold_nulls(batches: Sequence[Batch], table: pa.Table) -> NDArray[np.bool_]:
-    """Which batches have a null where the contract has none; the table of all of them says whether to look."""
-    if not any(table.column(name).null_count for name in _NEVER_NULL):
-        return np.zeros(len(batches), bool)
-    return np.array([any(batch.rows.column(name).null_count for name in _NEVER_NULL) for batch in batches], bool)
-
-
-def _column(table: pa.Table, name: str, null: int = 0) -> NDArray[Any]:
-    """A column of numbers; one with nulls would come as floats, which hold no device id."""
-    column: NDArray[Any] = table.column(name).fill_null(null).to_numpy()
-    return column
-
-
-def _rows_of(table: pa.Table) -> Columns:
-    """The columns of Chunk."""
-    first = table.column("observed_at").cast(pa.int64()).fill_null(0).to_numpy()
-    return Columns(
-        {
-            "device": _column(table, "device_id"),
-            "first": first,
-            "last": first + _column(table, "span_ms"),
-            "rssi": _column(table, "rssi_dbm", INAUDIBLE),
-            "class": _column(table, "address_class"),
-        }
-    )
 
 
 def _of_each(

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 from footfall_events.errors import ConfigError
 from footfall_events.rows import encode_each
-from footfall_events.sighting_batches import encode_sightings
+from footfall_events.sighting_batches import encode_sightings, open_sightings
+from footfall_events.sighting_reader import SightingsReader
 from footfall_events.stores import MAX_SENSORS, ChainConfig
 from footfall_events.topics import STORE_MINUTES, VISITS
 from numpy.typing import NDArray
@@ -109,6 +110,7 @@ class StoreJob:
         self._horizon_ms = np.array([c.revision_horizon_s * 1000 for c in self._configs], np.int64)
         self._days = StoreDays(self._configs)
         self._layout = layout
+        self._reader = SightingsReader()
         self.release_all()
 
     def watermarks(self) -> dict[str, int]:
@@ -154,7 +156,7 @@ class StoreJob:
 
     def _fold(self, messages: Sequence[Message], step: Step, revised: _Revised) -> list[_Taken]:
         """Change the state by the messages; the batches that were new."""
-        chunk = read_batches(messages, self._numbers, self._configs, self._partitions)
+        chunk = read_batches(messages, self._numbers, self._configs, self._partitions, self._reader)
         for message, reason in chunk.poison:
             step.dead_letter(message, message.value, reason)
         taken = self._schedule(chunk.batches, step)
@@ -247,8 +249,8 @@ class StoreJob:
             return
         for piece, mask in zip(taken, np.split(too_late, np.cumsum(lengths)[:-1]), strict=True):
             if mask.any():
-                rows = piece.batch.rows.filter(pa.array(mask))
-                value = encode_sightings(piece.batch.header, rows)
+                header, rows = open_sightings(piece.batch.message.value)
+                value = encode_sightings(header, rows.filter(pa.array(mask)))
                 step.dead_letter(piece.batch.message, value, "beyond_horizon")
 
     def _round(self, pieces: list[_Taken], sightings: PresenceRows, presences: Presences, revised: _Revised) -> None:

@@ -21,6 +21,7 @@ from footfall_cli.topics import apply_topics
 from footfall_events.rows import encode_rows
 from footfall_events.schemas import SIGHTINGS, VISITS
 from footfall_events.sighting_batches import BatchHeader, encode_sightings
+from footfall_events.sighting_reader import SightingsReader
 from footfall_events.topics import DEAD_LETTERS
 from footfall_events.topics import SIGHTINGS as SIGHTINGS_TOPIC
 from footfall_events.topics import VISITS as VISITS_TOPIC
@@ -142,7 +143,7 @@ def refused() -> Iterator[Bad]:
 
 def judged(value: bytes) -> Iterator[Bad]:
     """The value if it is refused by itself."""
-    found = read_batches([Message(0, 0, b"s", value, 2**42)], {"s": 0}, [chain().stores["s"]], [0])
+    found = read_batches([Message(0, 0, b"s", value, 2**42)], {"s": 0}, [chain().stores["s"]], [0], SightingsReader())
     yield from (Bad(reason, value) for _, reason in found.poison)
 
 

@@ -17,6 +17,7 @@ from footfall_events.errors import PoisonEvent
 from footfall_events.rows import RowsReader, encode_rows, open_rows
 from footfall_events.schemas import SENSOR_MINUTES, SIGHTINGS, STORE_MINUTES, TIMESTAMP, VISITS
 from footfall_events.sighting_batches import MAX_SIGHTINGS_BYTES, BatchHeader, decode_sightings, encode_sightings
+from footfall_events.sighting_reader import SightingsReader, columns_of
 from footfall_events.topics import DEAD_LETTERS
 from footfall_sinks.batch import TARGETS, Block, read_item
 from footfall_streams.events import Batch, Message, read_batches
@@ -34,6 +35,7 @@ JUDGING |= {"rows_ahead_of_clock", "unstable_address", "span_too_long"}
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 NOW_MS = START_MS + 2 * HOUR_MS
 MINUTES = 50
+READER = SightingsReader()
 EARLIEST_MS = 946_684_800_000
 CONFIG = chain().stores["s"]
 HEADER = BatchHeader("s", "a", "boot", 10**6, NOW_MS, 1, "test")
@@ -49,7 +51,7 @@ def message(value: bytes, offset: int = 0) -> Message:
 
 def read(one: Message) -> Batch | str:
     """The batch, or the reason why it is none."""
-    chunk = read_batches([one], {"s": 0}, [CONFIG], [0])
+    chunk = read_batches([one], {"s": 0}, [CONFIG], [0], READER)
     return chunk.batches[0] if chunk.batches else chunk.poison[0][1]
 
 
@@ -59,15 +61,12 @@ def judged(value: bytes) -> str:
     if isinstance(batch, str):
         assert batch in DECODING | JUDGING
         return batch
-    columns = batch.rows.to_pydict()
+    columns = {name: column.tolist() for name, column in columns_of([batch.rows]).items()}
     assert EARLIEST_MS <= batch.header.sensor_clock_ms <= NOW_MS + 120_000
-    assert all(
-        EARLIEST_MS <= at <= batch.header.sensor_clock_ms + 15_000
-        for at in batch.rows.column("observed_at").cast("int64").to_pylist()
-    )
+    assert all(EARLIEST_MS <= at <= batch.header.sensor_clock_ms + 15_000 for at in columns["observed_at"])
     assert set(columns["address_class"]) <= {1, 2}
     assert max(columns["span_ms"], default=0) <= 10_000
-    assert batch.rows.nbytes <= MAX_SIGHTINGS_BYTES
+    assert sum(map(len, batch.rows.columns)) <= MAX_SIGHTINGS_BYTES
     return ""
 
 
