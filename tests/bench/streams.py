@@ -106,10 +106,10 @@ Sightings a second of `footfall stream` that works off a backlog: visits, minute
 step and partition, acknowledgements. The topic is filled before anybody starts; the rate is taken from the end of the
 first step, or with more than one worker from the first checkpoint after all of them have begun, to the end of the last
 full step, so that neither start-up nor waiting counts. The limits are a Faust agent that only decodes the same batches
-and sorts their rows, and a bare consumer. Flink and Quix Streams find the same sessions and minutes on all cores, as
-their documentation has it (tests/bench/peers/README.md), once from a JSON message a sighting; only Quix can read our
-batches. Everybody's sessions must equal those worked out from the sightings, and everybody's minutes must hold every
-one of them. `--quick` leaves both out.
+with Arrow and sorts their rows, and a bare consumer. Flink and Quix Streams find the same sessions and minutes on all
+cores, as their documentation has it (tests/bench/peers/README.md), once from a JSON message a sighting; only Quix can
+read our batches. Everybody's sessions must equal those worked out from the sightings, and everybody's minutes must
+hold every one of them. `--quick` leaves both out.
 """
 
 
