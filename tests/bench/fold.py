@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from footfall_events.stores import ChainConfig
 from footfall_streams import fold
 from footfall_streams.events import Message
 from footfall_streams.fold import StoreJob
@@ -19,7 +18,7 @@ from footfall_streams.presences import Presences
 
 from tests.bench.broker import PARTITIONS
 from tests.bench.report import Figure, Report, Say
-from tests.bench.streams import CHUNK, cases
+from tests.bench.streams import Case, cases
 
 _PARTS: tuple[tuple[str, Any, str], ...] = (
     ("read and judge batches", fold, "read_batches"),
@@ -39,9 +38,9 @@ _PARTS: tuple[tuple[str, Any, str], ...] = (
 )
 """None of them calls another."""
 _ALL, _REST = "all of it", "the rest"
-_WORK = f"""
-The fold of `footfall stream` by itself, without Kafka and Faust: {CHUNK:,} messages a step, from nothing, as in
-`streams`. In the worker come fetching, Faust and the transactions, beside it where cores are free.
+_WORK = """
+The fold of `footfall stream` by itself, without Kafka and Faust: steps as in `streams`, from nothing. In the worker
+come fetching, Faust and the transactions, beside it where cores are free.
 """
 
 
@@ -50,7 +49,7 @@ def run(quick: bool, say: Say) -> Report:
     figures: list[Figure] = []
     for case in [case for case in cases(quick) if case.workload.stores == 500]:
         log = list(case.workload.batches(case.rows_a_batch))
-        spent = [_fold(case.workload.chain, log) for _ in range(2 if quick else 3)]
+        spent = [_fold(case, log) for _ in range(2 if quick else 3)]
         for part in spent[0]:
             seconds = tuple(one[part] / case.workload.sightings * 1e6 for one in spent)
             figures.append(Figure(case.name, part, "s a million sightings", seconds))
@@ -58,9 +57,9 @@ def run(quick: bool, say: Say) -> Report:
     return Report("fold", _WORK, tuple(figures))
 
 
-def _fold(chain: ChainConfig, log: list[tuple[bytes, bytes]]) -> dict[str, float]:
+def _fold(case: Case, log: list[tuple[bytes, bytes]]) -> dict[str, float]:
     """Seconds of each part, of the rest, and of all."""
-    job = StoreJob(chain, lambda key: partition_of(key, PARTITIONS))
+    job = StoreJob(case.workload.chain, lambda key: partition_of(key, PARTITIONS))
     messages, ends = [], Counter[int]()
     for key, value in log:
         partition = partition_of(key, PARTITIONS)
@@ -69,8 +68,8 @@ def _fold(chain: ChainConfig, log: list[tuple[bytes, bytes]]) -> dict[str, float
     spent = dict.fromkeys([_ALL, *(part for part, _, _ in _PARTS), _REST], 0.0)
     with _stopwatches(spent):
         began = time.perf_counter()
-        for begin in range(0, len(messages), CHUNK):
-            job.take(messages[begin : begin + CHUNK])
+        for begin in range(0, len(messages), case.chunk):
+            job.take(messages[begin : begin + case.chunk])
         spent[_ALL] = time.perf_counter() - began
     spent[_REST] = 2 * spent[_ALL] - sum(spent.values())
     return spent

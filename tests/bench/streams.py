@@ -14,6 +14,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -29,12 +30,10 @@ from numpy.typing import NDArray
 
 from tests.bench.broker import OUTPUTS, broker_process, fill, renew
 from tests.bench.peers.run import FLINK, QUIX, QUIX_ARROW, Peer, rate
-from tests.bench.processes import counter, cpu_s, pid_of, running, wall_s
+from tests.bench.processes import counter, cpu_s, pid_of, running
 from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
 from tests.bench.workload import SESSION, Workload
 
-CHUNK = 2000
-"""Messages a step at most, the worker's default and the loops'."""
 CORES = len(os.sched_getaffinity(0))
 WORKER, WORKERS = "Footfall, one worker", "Footfall, a worker a core"
 DECODE, CONSUME = "Faust, decode and sort only", "confluent-kafka, read only"
@@ -55,6 +54,11 @@ class Case:
 
     workload: Workload
     rows_a_batch: int
+
+    @property
+    def chunk(self) -> int:
+        """Messages a step at most: the worker's default; fewer of large batches, or two steps would do it all."""
+        return 2000 if self.rows_a_batch < 2000 else 500
 
     @property
     def name(self) -> str:
@@ -92,7 +96,7 @@ def run(quick: bool, say: Say) -> Report:
 def cases(quick: bool) -> list[Case]:
     """As many messages as make several whole steps: a last, smaller one would wait for more."""
     size = 1_200_000 if quick else 4_000_000
-    sizes = {20: size // 4, 200: size, 2000: 3 * size}
+    sizes = {20: size // 4, 200: 2 * size, 2000: 3 * size}
     usual = [Case(_chain(500, sightings), rows) for rows, sightings in sizes.items()]
     return usual[:2] if quick else [*usual, *(Case(_chain(stores, size), 200) for stores in (10, 2000))]
 
@@ -104,12 +108,13 @@ def _chain(stores: int, sightings: int) -> Workload:
 _WORK = """
 Sightings a second of `footfall stream` that works off a backlog: visits, minutes, revisions, state, one transaction a
 step and partition, acknowledgements. The topic is filled before anybody starts; the rate is taken from the end of the
-first step, or with more than one worker from the first checkpoint after all of them have begun, to the end of the last
-full step, so that neither start-up nor waiting counts. The limits are a Faust agent that only decodes the same batches
-with Arrow and sorts their rows, and a bare consumer. Flink and Quix Streams find the same sessions and minutes on all
-cores, as their documentation has it (tests/bench/peers/README.md), once from a JSON message a sighting; only Quix can
-read our batches. Everybody's sessions must equal those worked out from the sightings, and everybody's minutes must
-hold every one of them. `--quick` leaves both out.
+first step to the end of the last full one, or of several workers over the time in which all of them worked, so that
+neither start-up nor waiting counts. With 2,000 rows a batch a step takes 500 messages instead of the worker's usual
+2,000. The limits are a Faust agent that only decodes the same batches with Arrow and sorts their rows, and a bare
+consumer. Flink and Quix Streams find the same sessions and minutes on all cores, as their documentation has it
+(tests/bench/peers/README.md), once from a JSON message a sighting; only Quix can read our batches. Everybody's
+sessions must equal those worked out from the sightings, and everybody's minutes must hold every one of them. `--quick`
+leaves both out.
 """
 
 
@@ -163,8 +168,8 @@ def measure(
 
         contenders: dict[str, Callable[[], float]] = {
             WORKER: partial(work, by_one),
-            DECODE: lambda: per_message * loop("faust", kafka, count),
-            CONSUME: lambda: per_message * loop("consume", kafka, count),
+            DECODE: lambda: per_message * loop("faust", kafka, count, case.chunk),
+            CONSUME: lambda: per_message * loop("consume", kafka, count, case.chunk),
         }
         if all_cores:
 
@@ -185,9 +190,9 @@ def measure(
     return [Figure(case.name, name, _UNIT, values, remarks.get(name, "")) for name, values in measured.items()]
 
 
-def loop(kind: str, kafka: str, count: int) -> float:
+def loop(kind: str, kafka: str, count: int, chunk: int) -> float:
     """Messages a second of one of the limits."""
-    command = [sys.executable, "-m", "tests.bench.loops", kind, kafka, str(count), str(CHUNK)]
+    command = [sys.executable, "-m", "tests.bench.loops", kind, kafka, str(count), str(chunk)]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_WAIT_S, check=False
     )
@@ -209,23 +214,60 @@ def worker(kafka: str, directory: Path, case: Case, count: int, spent: Spent, pr
     renew(kafka, OUTPUTS)
     started = time.monotonic()
     with ExitStack() as stack:
+        toml, settings = case.workload.toml, {"FOOTFALL_CHUNK_MESSAGES": str(case.chunk)}
         names = [f"stream-{number}" for number in range(processes)]
-        workers = [stack.enter_context(working(kafka, directory, case.workload.toml, name)) for name in names]
-        if processes > 1:
-            for one in workers:
-                wait_for([one], "sightings_total", 1, every_s=0.1)
-        all_begun = wall_s()
-        wait_for(workers, "sightings_total", case.workload.sightings)
+        workers = [stack.enter_context(working(kafka, directory, toml, name, settings)) for name in names]
+        seen = watch(workers, case.workload.sightings)
         spent.whole_s += time.monotonic() - started
         spent.cpu_s += sum(cpu_s(pid_of(one.child)) for one in workers)
         spent.sightings += case.workload.sightings
-    steps = progress(kafka) if processes == 1 else progress(kafka, all_begun)
+    steps = progress(kafka)
     assert steps[-1][1] == count, f"{steps[-1][1]} of {count} messages are in checkpoints"
     check_visits(kafka, case.workload)
-    if processes == 1 and steps[-1][1] - steps[-2][1] < CHUNK:
+    if processes > 1:
+        return together(seen) * count / case.workload.sightings
+    if steps[-1][1] - steps[-2][1] < case.chunk:
         del steps[-1]  # it waited for more
     (began, first), (ended, last) = steps[0], steps[-1]
     return (last - first) / (ended - began)
+
+
+Curve = list[tuple[float, float]]
+"""Monotonic seconds, and what was done by then."""
+
+
+def watch(workers: Sequence[Working], sightings: int) -> list[Curve]:
+    """Of each worker when it had done how many sightings, a point a step, until all are done.
+
+    Raises WorkerEnded, TimeoutError.
+    """
+    curves: list[Curve] = [[] for _ in workers]
+    deadline = time.monotonic() + _WAIT_S
+    while sum(curve[-1][1] for curve in curves if curve) < sightings:
+        for one, curve in zip(workers, curves, strict=True):
+            if one.child.exit_code() is not None:
+                raise WorkerEnded(one.child.tail())
+            done, now = one.metric("sightings_total"), time.monotonic()
+            if done > (curve[-1][1] if curve else 0):
+                curve.append((now, done))
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{curves} after {_WAIT_S} s:\n{workers[0].child.tail()}")
+        time.sleep(0.1)
+    return curves
+
+
+def together(curves: Sequence[Curve]) -> float:
+    """Sightings a second of all, from the end of the last one's first step to the end of the first one's last step.
+
+    Each is taken to have worked evenly through its steps: a step that lies across a border counts by its part.
+    """
+    began, ended = max(curve[0][0] for curve in curves), min(curve[-1][0] for curve in curves)
+    assert ended > began, f"the workers did not work side by side: {curves}"
+    done = 0.0
+    for curve in curves:
+        at, count = (np.array(column) for column in zip(*curve, strict=True))
+        done += float(np.interp(ended, at, count)) - float(np.interp(began, at, count))
+    return done / (ended - began)
 
 
 @dataclass(frozen=True)
@@ -256,22 +298,21 @@ def wait_for(workers: Sequence[Working], name: str, value: float, every_s: float
 
 
 @contextmanager
-def working(kafka: str, directory: Path, toml: str, name: str = "stream") -> Iterator[Working]:
-    """A worker with this configuration, ended with the block."""
+def working(
+    kafka: str, directory: Path, toml: str, name: str = "stream", settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Working]:
+    """A worker with this configuration and these FOOTFALL_* variables, ended with the block."""
     config = directory / f"{name}.toml"
     config.write_text(toml, encoding="utf-8")
     port = free_port()
     options = ("--config", config, "--bootstrap", kafka, "--metrics-port", str(port))
-    child = Child(name, footfall("stream", *options), directory / f"{name}.log", os.environ)  # noqa: TID251
+    child = Child(name, footfall("stream", *options), directory / f"{name}.log", {**os.environ, **settings})  # noqa: TID251
     with running(child):
         yield Working(child, port)
 
 
-def progress(kafka: str, since: float | None = None) -> list[tuple[float, int]]:
-    """Seconds and messages passed after each checkpoint, which says when it was written.
-
-    Of one worker the ends of its steps, whose checkpoints are written at once; of several those `since` a Unix time.
-    """
+def progress(kafka: str) -> list[tuple[float, int]]:
+    """Seconds and messages passed at the end of each step, whose checkpoints, which say when, are written at once."""
     marks = [record for record in read_all(kafka, CHECKPOINTS.name) if record.key == OFFSET_KEY and record.value]
     marks.sort(key=lambda record: record.at_ms)
     reached: dict[int, int] = {}
@@ -279,9 +320,7 @@ def progress(kafka: str, since: float | None = None) -> list[tuple[float, int]]:
     for mark in marks:
         reached[mark.partition] = Progress.from_bytes(mark.value or b"").next_offset
         steps.append((mark.at_ms / 1000, sum(reached.values())))
-    if since is None:
-        return [one for one, other in pairwise(steps) if other[0] - one[0] > _AT_ONCE_S] + steps[-1:]
-    return [step for step in steps if step[0] >= since]
+    return [one for one, other in pairwise(steps) if other[0] - one[0] > _AT_ONCE_S] + steps[-1:]
 
 
 def check_visits(kafka: str, workload: Workload) -> None:

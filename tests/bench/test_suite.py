@@ -15,6 +15,7 @@ from footfall_streams.fold import StoreJob
 
 from tests.bench import results
 from tests.bench.report import Figure, Report, alternate, at_least, at_most
+from tests.bench.streams import together
 from tests.bench.workload import SESSION, Workload
 
 SMALL = Workload(stores=3, devices=60, sightings=1200)
@@ -46,6 +47,12 @@ def test_contenders_take_turns_and_turns_turn_round() -> None:
     found = alternate({name: lambda name=name: contender(name) for name in "abc"}, 3, lambda text: None)  # type: ignore[misc]
     assert "".join(turns) == "abccbaabc"
     assert found == {"a": (1, 6, 7), "b": (2, 5, 8), "c": (3, 4, 9)}
+
+
+def test_of_workers_side_by_side_only_the_time_counts_in_which_all_of_them_worked() -> None:
+    one = [(1.0, 100.0), (2.0, 200.0), (3.0, 300.0)]
+    later = [(1.5, 100.0), (2.5, 200.0), (9.0, 900.0)]
+    assert together([one, later]) == pytest.approx(((300 - 150) + (200 + 0.5 / 6.5 * 700 - 100)) / 1.5)
 
 
 def report(name: str, speed: float) -> Report:
