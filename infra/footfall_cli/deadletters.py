@@ -209,9 +209,8 @@ def _refuse(letter: Letter, value: bytes, bench: Bench) -> None:
         configs = [bench.chain.stores[store_id] for store_id in ids]
         numbers = {store_id: number for number, store_id in enumerate(ids)}
         message = Message(0, 0, letter.key, value, bench.broker_ms)
-        for _, reason in read_batches(
-            [message], numbers, configs, [message.partition] * len(ids), SightingsReader()
-        ).poison:
+        partitions = [message.partition] * len(ids)
+        for _, reason in read_batches([message], numbers, configs, partitions, SightingsReader()).poison:
             raise PoisonEvent(reason)
     elif letter.reason == "clock_ahead" and header.sensor_clock_ms > bench.broker_ms:
         raise PoisonEvent("clock_ahead")

@@ -36,7 +36,7 @@ class EmbeddedKafka:
         self.child.start()
 
     def wait(self, wait_s: float) -> None:
-        """Until the broker answers; raises TimeoutError with the end of its log."""
+        """Until the broker answers; raises TimeoutError with what its log says of the reason."""
         try:
             wait_until_answering(self._plan, [self._node], self._check, wait_s)
         except TimeoutError as error:

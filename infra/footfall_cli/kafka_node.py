@@ -52,6 +52,8 @@ share.coordinator.state.topic.min.isr={in_sync}
 log.cleaner.dedupe.buffer.size=16777216
 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
 """
+# A broker writes 2,400 lines until it is up, so that these are of its last start; one that fails says why in 350.
+_LINES_OF_A_START = 1000
 _HEAP = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
@@ -178,8 +180,9 @@ def answers(plan: Plan, node: Node) -> bool:
 
 
 def why_it_ended(node: Node) -> str:
-    """The errors in the node's log and their causes, each once; without any, the last lines."""
+    """The errors of the node's last start and their causes, each once; without any, the last lines of its log."""
     lines = node.log.read_text(errors="replace").splitlines() if node.log.exists() else []
+    lines = lines[-_LINES_OF_A_START:]
     told = [line for line in lines if "] ERROR " in line or line.startswith("Caused by: ")]
     return "\n".join(dict.fromkeys(told or lines[-20:]))
 
