@@ -30,6 +30,16 @@ class Columns:
         """The rows of all parts, which have the same columns, one after the other."""
         return cls({name: np.concatenate([part[name] for part in parts]) for name in parts[0]._columns})
 
+    @classmethod
+    def sorted_by(cls, name: str, parts: Sequence[Columns]) -> Self:
+        """The rows of all parts, by that column; the parts, each of them sorted itself, are used up.
+
+        Column by column, so that there is never a second copy of them all.
+        """
+        order = np.argsort(np.concatenate([part[name] for part in parts]), kind="stable")
+        names = list(parts[0]._columns)
+        return cls({name: np.concatenate([part._columns.pop(name) for part in parts])[order] for name in names})
+
     def __len__(self) -> int:
         return len(next(iter(self._columns.values())))
 
@@ -80,3 +90,9 @@ class Columns:
         places = np.flatnonzero(mask)
         for name in self._columns:
             self._columns[name] = self._columns[name][places]
+
+    def drop(self, places: NDArray[np.int64]) -> None:
+        """Drop the rows at these places."""
+        mask = np.ones(len(self), bool)
+        mask[places] = False
+        self.keep(mask)

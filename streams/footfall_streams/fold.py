@@ -48,6 +48,7 @@ from footfall_streams.watermark import StoreClock
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
+_FORGET_MS = 600_000
 _STORE_SHIFT = 44
 _EPOCH_SHIFT = 48
 DEFAULT_LAYOUT = Layout()
@@ -105,6 +106,7 @@ class StoreJob:
         self._configs = [chain.stores[store_id] for store_id in self._ids]
         self._partitions = [partition_of(store_id.encode()) for store_id in self._ids]
         self._watermark = np.zeros(len(self._ids), np.int64)
+        self._forgotten_ms = np.zeros(len(self._ids), np.int64)
         self._log_epoch = np.zeros(len(self._ids), np.int64)
         self._gap_ms = np.array([StoreClock(config).longest_gap_ms for config in self._configs], np.int64)
         self._horizon_ms = np.array([c.revision_horizon_s * 1000 for c in self._configs], np.int64)
@@ -122,7 +124,7 @@ class StoreJob:
     def release_all(self) -> None:
         """Forget everything: the partitions are another worker's now, or about to be restored."""
         self._clocks: dict[int, StoreClock] = {}
-        self._watermark[:] = 0
+        self._watermark[:], self._forgotten_ms[:] = 0, 0
         self.presences, self.minutes = Presences(), Minutes()
         self._of_presences, self._of_minutes = (
             Journals(kind, self._ids, self._partitions, self._layout) for kind in (PRESENCES, MINUTES)
@@ -139,6 +141,7 @@ class StoreJob:
                 clock = StoreClock.from_state(self._configs[store], read_json(value))
                 self._clocks[store], self._watermark[store] = clock, clock.watermark_ms
         self.presences.add(self._of_presences.restore(partition, state))
+        self.presences.settle(self._watermark, self._gap_ms)
         self.minutes.add(self._of_minutes.restore(partition, state))
 
     # -- the step --------------------------------------------------------------------------------------
@@ -152,6 +155,7 @@ class StoreJob:
             self._write_visits(revised, step)
             self._write_minutes(revised, step)
             self._write_state(taken, revised, step)
+            self.presences.settle(self._watermark, self._gap_ms)
         return step
 
     def _fold(self, messages: Sequence[Message], step: Step, revised: _Revised) -> list[_Taken]:
@@ -163,11 +167,10 @@ class StoreJob:
         if not taken:
             return taken
         sightings, ends = self._sightings(taken, chunk, step)
-        presences, places = self.presences.lend(sightings["key"])
+        self.presences.recall(sightings, self._watermark, self._gap_ms)
         for number, (begin, end) in enumerate(pairwise([0, *ends.tolist()])):
             pieces = [piece for piece in taken if piece.round == number]
-            self._round(pieces, sightings[begin:end], presences, revised)
-        self.presences.put_back(presences, places)
+            self._round(pieces, sightings[begin:end], revised)
         return taken
 
     def _schedule(self, batches: list[Batch], step: Step) -> list[_Taken]:
@@ -253,8 +256,9 @@ class StoreJob:
                 value = encode_sightings(header, rows.filter(pa.array(mask)))
                 step.dead_letter(piece.batch.message, value, "beyond_horizon")
 
-    def _round(self, pieces: list[_Taken], sightings: PresenceRows, presences: Presences, revised: _Revised) -> None:
+    def _round(self, pieces: list[_Taken], sightings: PresenceRows, revised: _Revised) -> None:
         """Fold one piece of every store's messages: merge, close, count, publish."""
+        presences = self.presences
         stores = np.array([piece.batch.store for piece in pieces], np.int64)
         for piece in pieces:
             self._watermark[piece.batch.store] = piece.after_ms
@@ -274,7 +278,7 @@ class StoreJob:
         revised.gone_presences.append(fold.before[fold.before["first"] != fold.after["first"][fold.group]])
         self._hear(pieces)
         self.minutes.apply(deltas)
-        self._publish(pieces, presences, revised)
+        self._publish(pieces, revised)
 
     def _closed_by(self, pieces: list[_Taken], stores: NDArray[np.int64], closed: PresenceRows) -> NDArray[np.int64]:
         """Offset of the last message that each closed row depends on: its last sighting, or its closing."""
@@ -302,7 +306,7 @@ class StoreJob:
             raise ConfigError([f"store {batch.header.store_id} has had more than {MAX_SENSORS} sensors: reset it"])
         return 1 << number
 
-    def _publish(self, pieces: list[_Taken], presences: Presences, revised: _Revised) -> None:
+    def _publish(self, pieces: list[_Taken], revised: _Revised) -> None:
         due = np.zeros(len(self._ids), bool)
         offset = np.zeros(len(self._ids), np.int64)
         for piece in pieces:
@@ -310,26 +314,26 @@ class StoreJob:
                 due[piece.batch.store], offset[piece.batch.store] = True, piece.batch.message.offset
         if not due.any():
             return
-        hold = holds(presences.rows, len(self._ids))
+        hold = holds(self.presences.rows, len(self._ids))
         rows = self.minutes.publish(due, self._watermark, self._gap_ms, hold)
         revised.minutes.append((rows, offset[stores_of(rows["key"])]))
 
     def _forget(self, taken: list[_Taken], revised: _Revised) -> None:
-        """Drop what nothing acceptable can change any more; once a published minute is often enough."""
+        """Drop what nothing acceptable can change any more, now and then, as all that is remembered is looked at.
+
+        Of stores that published nothing in this step nothing is dropped: their partitions may write nothing.
+        """
         published = {piece.batch.store for piece in taken if piece.publishes}
-        if not published:
-            return
         for store in published:
             self._clocks[store].forget()
-        # Of other stores nothing is forgotten: their partitions may write nothing in this step.
+        upto = (self._watermark - self._horizon_ms - self._gap_ms) // _FORGET_MS * _FORGET_MS
+        due = np.array([store for store in published if upto[store] > self._forgotten_ms[store]], np.int64)
+        if not len(due):
+            return
+        self._forgotten_ms[due] = upto[due]
         oldest = np.full(len(self._ids), np.iinfo(np.int64).min)
-        due = list(published)
-        oldest[due] = (self._watermark - self._horizon_ms - self._gap_ms)[due]
-        rows = self.presences.rows
-        keep = rows["last"] >= oldest[rows["store"]]
-        if not keep.all():
-            revised.gone_presences.append(rows[~keep])
-            self.presences.keep(keep)
+        oldest[due] = upto[due]
+        revised.gone_presences.append(self.presences.forget(oldest))
         # A presence that can still change may have begun a business day before the horizon.
         oldest[due] -= DAY_MS + 2 * HOUR_MS
         keys = self.minutes.rows["key"]
@@ -387,9 +391,9 @@ class StoreJob:
             key = f"clock/{self._ids[store]}".encode()
             step.state[self._partitions[store]][key] = write_json(self._clocks[store].to_state())
         partitions = {self._partitions[piece.batch.store] for piece in taken}
-        for journals, rows, gone in (
-            (self._of_presences, self.presences.rows, revised.gone_presences),
-            (self._of_minutes, self.minutes.rows, revised.gone_minutes),
+        for journals, parts, gone in (
+            (self._of_presences, self.presences.parts(), revised.gone_presences),
+            (self._of_minutes, [self.minutes.rows], revised.gone_minutes),
         ):
-            for partition, key, value in journals.write(rows, Columns.concatenate(gone), partitions):
+            for partition, key, value in journals.write(parts, Columns.concatenate(gone), partitions):
                 step.state[partition][key] = value

@@ -168,44 +168,51 @@ class Journals:
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def write(self, rows: Columns, gone: Columns, partitions: Collection[int]) -> Entries:
+    def write(self, there: Sequence[Columns], gone: Columns, partitions: Collection[int]) -> Entries:
         """Every entry that changes in these partitions.
 
-        `rows` are all that there are, and learn where they are `written`; `gone` are rows that were, as they were.
+        `there` are all rows that there are, in parts, and learn where they are `written`; `gone` are rows that were, as
+        they were. The more rows there are, the more are counted; only those to be written are handled one by one.
         """
-        parts = [gone, self._absent, rows]
-        homes = [self._partitions[self._kind.stores(part)] for part in parts]
-        upto, entries = self._give_up(rows["written"], homes[2], homes[0], partitions)
-        places = [np.flatnonzero(part["written"] <= upto[home]) for part, home in zip(parts, homes, strict=True)]
-        places[0] = np.arange(len(gone))
-        together = Columns.concatenate([part[chosen] for part, chosen in zip(parts, places, strict=True)])
-        home = np.concatenate([home[chosen] for home, chosen in zip(homes, places, strict=True)])
-        numbers = self._append(together, home, len(gone), entries)
-        _, moved, written = np.split(numbers, np.cumsum([len(chosen) for chosen in places[:2]]))
-        self._absent["written"][places[1]] = moved
-        rows["written"][places[2]] = written
+        fresh = [self._home(part, np.flatnonzero(part["written"] == 0)) for part in there]
+        upto, entries = self._give_up(there, np.concatenate([*fresh, self._home(gone)]), partitions)
+        parts = [self._absent, *there]
+        places = [self._to_write(part, upto) for part in parts]
+        together = Columns.concatenate([gone, *(part[chosen] for part, chosen in zip(parts, places, strict=True))])
+        numbers = self._append(together, self._home(together), len(gone), entries)[len(gone) :]
+        for part, chosen in zip(parts, places, strict=True):
+            part["written"][chosen], numbers = numbers[: len(chosen)], numbers[len(chosen) :]
         return entries
 
+    def _home(self, rows: Columns, places: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.int64]:
+        """Partition of each row, or of those at the places."""
+        home: NDArray[np.int64] = self._partitions[self._kind.stores(rows)[places]]
+        return home
+
+    def _to_write(self, part: Columns, upto: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of the rows that no segment behind the given one of their partition holds."""
+        places = np.flatnonzero(part["written"] <= max(0, int(upto.max())))
+        chosen: NDArray[np.int64] = places[part["written"][places] <= upto[self._home(part, places)]]
+        return chosen
+
     def _give_up(
-        self,
-        written: NDArray[np.uint32],
-        home: NDArray[np.int64],
-        home_of_gone: NDArray[np.int64],
-        partitions: Collection[int],
+        self, there: Sequence[Columns], fresh: NDArray[np.int64], partitions: Collection[int]
     ) -> tuple[NDArray[np.int64], Entries]:
         """By partition: the newest segment whose rows are to be written again (0: only rows that none holds, -1: none).
 
-        And the tombstones. A step gives up at most twice what it writes, so that it costs no more than that.
+        And the tombstones. `fresh` are the partitions of the rows to be written in any case. A step gives up at most
+        twice what it writes, so that it costs no more than that.
         """
         count = int(self._partitions.max()) + 1
-        fresh = np.bincount(np.append(home[written == 0], home_of_gone), minlength=count).tolist()
-        there_are = np.bincount(home, minlength=count).tolist()
+        of_store = sum(np.bincount(self._kind.stores(part), minlength=len(self._ids)) for part in there)
+        there_are = np.bincount(self._partitions, of_store, count).tolist()
+        writes = np.bincount(fresh, minlength=count).tolist()
         upto, entries, layout = np.full(count, -1), Entries(), self._layout
         for partition in partitions:
             segments, upto[partition] = self._segments[partition], 0
-            held = sum(max(size, layout.least_rows) for size in segments.values()) + fresh[partition]
+            held = sum(max(size, layout.least_rows) for size in segments.values()) + writes[partition]
             most = layout.times * there_are[partition] + layout.slack_rows
-            left = 2 * max(fresh[partition], layout.least_rows) if fresh[partition] else 0
+            left = 2 * max(writes[partition], layout.least_rows) if writes[partition] else 0
             while held > most and left > 0 and segments:
                 number = next(iter(segments))
                 size = max(segments.pop(number), layout.least_rows)

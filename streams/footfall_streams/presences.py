@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from footfall_streams.columns import Columns
 from footfall_streams.segments import Groups, distinct, ranges, run_starts
+from footfall_streams.sorted_runs import SortedRuns
 from footfall_streams.store_days import StoreDayRows, StoreDays
 
 NEVER_ENTERED = np.iinfo(np.int64).max
@@ -148,40 +149,70 @@ def chains(rows: PresenceRows, gap_ms: NDArray[np.int64]) -> tuple[PresenceRows,
 
 
 class Presences:
-    """Every presence the worker's stores may still revise, sorted by identity hash.
+    """Every presence the worker's stores may still revise.
 
-    Presences of one identity never lie within a gap of each other.
+    Presences of one identity never lie within a gap of each other. `rows`, sorted by identity hash, are those that
+    what is on time can change; the others, many times as many, are settled, and only late sightings recall them.
     """
 
     def __init__(self) -> None:
         self.rows: PresenceRows = Columns.zeros(0, PRESENCE)
+        self._settled = SortedRuns()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.rows) + len(self._settled)
+
+    def parts(self) -> list[PresenceRows]:
+        """All of them, settled or not."""
+        return [self.rows, *self._settled.runs]
 
     def add(self, rows: PresenceRows) -> None:
         """Insert restored rows, keeping the order."""
         self._replace(np.empty(0, np.int64), rows[np.argsort(rows["key"], kind="stable")])
 
-    def keep(self, mask: NDArray[np.bool_]) -> None:
-        """Forget every row where `mask` is False."""
-        self.rows.keep(mask)
+    def forget(self, oldest_ms: NDArray[np.int64]) -> PresenceRows:
+        """Drop, and return, all that ended before the given instant of their store."""
+        gone = []
+        for part in self.parts():
+            keep = part["last"] >= oldest_ms[part["store"]]
+            if not keep.all():
+                gone.append(part[~keep])
+                part.keep(keep)
+        return Columns.concatenate([Columns.zeros(0, PRESENCE), *gone])
 
-    def lend(self, keys: NDArray[np.uint64]) -> tuple[Presences, NDArray[np.int64]]:
-        """Every row that is open or has one of the keys, to be changed apart, and the places to `put_back`.
+    def settle(self, watermark_ms: NDArray[np.int64], gap_ms: NDArray[np.int64]) -> None:
+        """Set aside what is closed and further behind its store's watermark than its longest gap."""
+        closed = np.flatnonzero(self.rows["closed"] == 1)
+        store = self.rows["store"][closed]
+        settled = closed[self.rows["last"][closed] + gap_ms[store] < watermark_ms[store]]
+        if len(settled):
+            self._settled.add(self.rows[settled])
+            self.rows.drop(settled)
 
-        What may still be revised is many times what a chunk can change: only these two look at all of it.
+    def recall(self, sightings: PresenceRows, watermark_ms: NDArray[np.int64], gap_ms: NDArray[np.int64]) -> None:
+        """Take back what these sightings may join; arguments as for `settle`, the watermark from before them.
+
+        Sightings on time begin more than a gap after all that is settled, so that those that are late decide: what
+        chains a late one to a settled presence is within a gap of it itself, or that presence had been joined before.
         """
-        chosen = self.rows["closed"] == 0
-        chosen[self._places(distinct(keys))] = True
-        places = np.flatnonzero(chosen)
-        lent = Presences()
-        lent.rows = self.rows[places]
-        return lent, places
-
-    def put_back(self, lent: Presences, places: NDArray[np.int64]) -> None:
-        """What became of the rows that were lent from these places."""
-        self._replace(places, lent.rows)
+        if not len(self._settled):
+            return
+        late = np.flatnonzero(sightings["first"] < watermark_ms[sightings["store"]])
+        if not len(late):
+            return
+        order = late[np.argsort(sightings["key"][late])]
+        keys, gap = sightings["key"][order], gap_ms[sightings["store"][order]]
+        heads = np.flatnonzero(run_starts([keys], len(keys)))
+        since = np.minimum.reduceat(sightings["first"][order] - gap, heads)
+        until = np.maximum.reduceat(sightings["last"][order] + gap, heads)
+        recalled = []
+        for run, places, which in self._settled.find(keys[heads]):
+            reached = (run["last"][places] >= since[which]) & (run["first"][places] <= until[which])
+            if reached.any():
+                recalled.append(run[places[reached]])
+                run.drop(places[reached])
+        if recalled:
+            self.add(Columns.concatenate(recalled))
 
     def merge(self, sightings: PresenceRows, days: StoreDays) -> Fold:
         """Fold in single sightings, in any order; the merged rows are open until `close_due` says otherwise."""

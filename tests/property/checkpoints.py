@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
+from footfall_streams.columns import Columns
 from footfall_streams.fold import StoreJob
 from footfall_streams.minutes import starts_ms, stores_of
 from footfall_streams.state import ROWS_OF_FORMAT_1, read_segment
@@ -31,7 +32,7 @@ def rows_held(checkpoint: Entries) -> Counter[str]:
 
 def as_format_1(checkpoint: Checkpoint, job: StoreJob, world: World) -> Checkpoint:
     """The same state in entries by store and hour."""
-    presences, minutes = job.presences.rows, job.minutes.rows
+    presences, minutes = Columns.concatenate(job.presences.parts()), job.minutes.rows
     older = {
         partition: {key: value for key, value in entries.items() if key.startswith(b"clock/")}
         for partition, entries in checkpoint.items()

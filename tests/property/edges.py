@@ -52,7 +52,7 @@ def closing(seed: int) -> None:
     seqs = count(1)
     batches = [SentBatch("a", 0, start_ms, (Sighting("a", 1, start_ms, span_ms, random.choice([NEAR, FAINT])),))]
     batches += [SentBatch("a", next(seqs), clock_ms, ()) for clock_ms in sorted(beats)]
-    again = Sighting("a", 1, max(beats), 0, random.choice([NEAR, FAINT]))
+    again = Sighting("a", 1, max(beats) - random.choice([0, 1]), 0, random.choice([NEAR, FAINT]))
     batches += [SentBatch("a", next(seqs), max(beats), (again,)), SentBatch("a", next(seqs), max(beats), (), True)]
     _compare(_store(rule=_rule(gap_s)), batches, one_by_one(len(batches)))
 
@@ -83,8 +83,8 @@ def a_neighbour_at_the_horizon(seed: int) -> None:
     """A presence ends about a gap behind the horizon, and a sighting starts about at it, in time or not."""
     random = Random(seed)
     horizon_s, gap_s = random.choice([0, 1, 60, 3600]), random.choice([1, 60, 900])
-    # On the minute, about the cut-over or not: the watermark must enter a minute for anything to be forgotten.
-    end_ms = START_MS + random.choice([1, 60, 61]) * MINUTE_MS + random.choice([0, -1, 1])
+    # About the cut-over or not: the watermark must enter a minute, and its ten minutes, for anything to be forgotten.
+    end_ms = START_MS + random.choice([10, 60, 70]) * MINUTE_MS + random.choice([0, -1, 1])
     span_ms = random.choice([0, 1, 10_000])
     horizon_ms = end_ms + gap_s * 1000 + random.choice([-1, 0, 0, 1])
     watermark_ms = horizon_ms + horizon_s * 1000

@@ -16,6 +16,7 @@ import footfall_streams.presences as presences
 import footfall_streams.segments as segments
 import numpy as np
 import pytest
+from footfall_streams.columns import Columns
 from footfall_streams.fold import StoreJob
 from footfall_streams.journal import Journals
 from footfall_streams.presences import Presences
@@ -71,6 +72,13 @@ def _stays_from_enter(right: Any, told: Any, days: Any) -> Any:
     return found
 
 
+def _recalls_less(gap_ms: int = 0, watermark_ms: int = 0) -> Break:
+    def wrong(right: Any, some: Any, sightings: Any, watermark: Any, gap: Any) -> None:
+        right(some, sightings, watermark - watermark_ms, gap - gap_ms)
+
+    return _wrap(Presences, "recall", wrong)
+
+
 # -- rows to send ------------------------------------------------------------------------------------------
 
 
@@ -90,7 +98,7 @@ def _withholding(kind: str) -> Break:
 
 def _kind(job: StoreJob, gone: Any, beside: Any) -> str:
     """Why a visit is withdrawn, from the presence that it is part of now."""
-    rows = job.presences.rows
+    rows = Columns.concatenate(job.presences.parts())
     same = np.logical_and.reduce([rows[name] == gone[name] for name in ("store", "device", "epoch", "day")])
     (now,) = rows[same & (rows["first"] <= gone["first"]) & (rows["last"] >= gone["last"])]
     if now["first"] == gone["first"]:
@@ -237,6 +245,17 @@ BROKEN = [
         properties.the_oracle_agrees,
         _wrap(fold, "single_sightings", _stays_from_enter),
         id="only a near sighting counts as staying",
+    ),
+    pytest.param(
+        properties.any_order,
+        _set(Presences, "recall", lambda some, sightings, watermark_ms, gap_ms: None),
+        id="a late sighting recalls nothing",
+    ),
+    pytest.param(
+        properties.the_oracle_agrees, _recalls_less(gap_ms=1), id="a late sighting reaches a millisecond short"
+    ),
+    pytest.param(
+        edges.closing, _recalls_less(watermark_ms=1), id="a sighting a millisecond before the watermark is on time"
     ),
     pytest.param(edges.a_reopened_visit, _withholding("reopened"), id="a reopened visit is not withdrawn"),
     pytest.param(edges.a_joined_visit, _withholding("joined"), id="a joined visit is not withdrawn"),

@@ -194,7 +194,7 @@ def test_rows_beyond_the_horizon_are_dead_lettered_as_a_batch_of_their_own() -> 
         "dropped_sightings/too_weak": 0,
         "dead_letters/beyond_horizon": 1,
     }
-    assert one.presences.rows["first"].tolist() == [NOON + 3_600_000, NOON + 7_200_000]
+    assert [part["first"].tolist() for part in one.presences.parts()] == [[NOON + 7_200_000], [NOON + 3_600_000]]
 
 
 def test_too_weak_and_unknown_signals_are_counted_and_make_no_presence() -> None:
@@ -378,6 +378,20 @@ def test_a_step_does_not_write_what_it_did_not_change() -> None:
     one.take(log(value("a", 0, 0, Burst(0, device=1), Burst(0, device=2))))
     step = one.take([message(value("a", 1, 5, Burst(4, device=2)), 1)])
     assert read_segment(step.state[0][b"presences/2"] or b"")["device"].to_pylist() == [2]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_gap_that_was_made_longer_reaches_back_to_what_was_open_in_any_chunking(*, apart: bool) -> None:
+    before = job(rule={"name": "short", "gap_s": 60}).take(log(value("a", 0, 0, Burst(0))))
+    one = job(rule={"name": "long", "gap_s": 900})
+    one.restore(0, 0, before.state[0])
+    # The first closes it as it was, and is not past the longer gap.
+    more = [message(value("a", 1, 100), 1), message(value("a", 2, 300, Burst(300)), 2)]
+    for chunk in [more[:1], more[1:]] if apart else [more]:
+        one.take(chunk)
+    one.take([message(value("a", 3, 300, final=True), 3)])
+    (rows,) = (part for part in one.presences.parts() if len(part))
+    assert rows["sightings"].tolist() == [2]
 
 
 def test_state_of_a_store_that_left_the_configuration_is_left_alone() -> None:

@@ -230,10 +230,65 @@ def test_merging_nothing_changes_nothing() -> None:
 def test_presences_stay_sorted_by_their_hash_whatever_is_done_to_them() -> None:
     found = presences_of(*([Heard(10 * n, device=n)] for n in range(1, 30)))
     found.add(singles(days_of(), [Heard(5, device=n) for n in range(40, 50)]))
-    found.keep(found.rows["device"] % 3 != 0)
+    found.rows.keep(found.rows["device"] % 3 != 0)
     merged(found, *(Heard(100, device=n) for n in range(1, 60, 7)))
     assert (np.diff(found.rows["key"].astype(object)) >= 0).all()
     assert found.rows["key"].tolist() == identity_hash(found.rows).tolist()
+
+
+def settled_of(*last_s: int, watermark_s: int, gap_s: int = 900) -> Presences:
+    """Presences of device 1 that ended at these seconds and closed, those behind the watermark by the gap set aside."""
+    found = presences_of(*([Heard(at)] for at in last_s))
+    found.rows["closed"] = 1
+    found.settle(np.array([NOON + watermark_s * 1000]), np.array([gap_s * 1000]))
+    return found
+
+
+def test_what_is_closed_settles_once_the_watermark_is_more_than_the_longest_gap_behind_it() -> None:
+    found = presences_of([Heard(0)], [Heard(1, device=2)], [Heard(0, device=3)])
+    found.rows["closed"] = (found.rows["device"] != 3).astype(np.uint8)
+    found.settle(np.array([NOON + 900_001]), np.array([900_000]))
+    assert sorted(found.rows["device"].tolist()) == [2, 3], "one is within the gap, one is open"
+    assert [part["device"].tolist() for part in found.parts()[1:]] == [[1]]
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("heard_s", "recalled"),
+    [
+        (0, [0]),
+        (900, [0]),
+        (901, []),
+        (1100, [2000]),
+        (1099, []),
+        (2000, [2000]),
+        (5000, [4100]),
+        (5001, []),
+        (6000, []),  # on time
+    ],
+)
+def test_a_late_sighting_recalls_what_it_may_join(heard_s: int, recalled: list[int]) -> None:
+    found = settled_of(0, 2000, 4100, watermark_s=6000)
+    assert len(found.rows) == 0
+    found.recall(singles(days_of(), [Heard(heard_s)]), np.array([NOON + 6_000_000]), np.array([900_000]))
+    assert [seconds(int(first)) for first in found.rows["first"]] == recalled
+    assert len(found) == 3
+
+
+def test_other_devices_recall_nothing() -> None:
+    found = settled_of(0, 2000, watermark_s=6000)
+    found.recall(singles(days_of(), [Heard(0, device=2)]), np.array([NOON + 6_000_000]), np.array([900_000]))
+    assert (len(found.rows), len(found)) == (0, 2)
+
+
+def test_what_is_forgotten_is_said_whether_it_had_settled_or_not() -> None:
+    found = settled_of(0, 2000, 4100, watermark_s=4000)
+    assert len(found.rows) == 1
+    gone = found.forget(np.array([NOON + 2_000_000]))
+    assert [seconds(int(first)) for first in gone["first"]] == [0]
+    gone = found.forget(np.array([NOON + 5_000_000]))
+    assert [seconds(int(first)) for first in gone["first"]] == [4100, 2000]
+    assert len(found) == 0
 
 
 def test_chains_of_no_rows_are_none() -> None:
