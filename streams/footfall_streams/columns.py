@@ -91,8 +91,11 @@ class Columns:
         for name in self._columns:
             self._columns[name] = self._columns[name][places]
 
-    def drop(self, places: NDArray[np.int64]) -> None:
-        """Drop the rows at these places."""
-        mask = np.ones(len(self), bool)
-        mask[places] = False
-        self.keep(mask)
+    def take(self, places: NDArray[np.int64]) -> Self:
+        """Take out the rows at these places."""
+        taken = self[places]
+        if len(places):
+            mask = np.ones(len(self), bool)
+            mask[places] = False
+            self.keep(mask)
+        return taken

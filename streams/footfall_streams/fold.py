@@ -125,7 +125,7 @@ class StoreJob:
         """Forget everything: the partitions are another worker's now, or about to be restored."""
         self._clocks: dict[int, StoreClock] = {}
         self._watermark[:], self._forgotten_ms[:] = 0, 0
-        self.presences, self.minutes = Presences(), Minutes()
+        self.presences, self.minutes = Presences(), Minutes(len(self._ids))
         self._of_presences, self._of_minutes = (
             Journals(kind, self._ids, self._partitions, self._layout) for kind in (PRESENCES, MINUTES)
         )
@@ -141,8 +141,8 @@ class StoreJob:
                 clock = StoreClock.from_state(self._configs[store], read_json(value))
                 self._clocks[store], self._watermark[store] = clock, clock.watermark_ms
         self.presences.add(self._of_presences.restore(partition, state))
-        self.presences.settle(self._watermark, self._gap_ms)
         self.minutes.add(self._of_minutes.restore(partition, state))
+        self._settle()
 
     # -- the step --------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class StoreJob:
             self._write_visits(revised, step)
             self._write_minutes(revised, step)
             self._write_state(taken, revised, step)
-            self.presences.settle(self._watermark, self._gap_ms)
+            self._settle()
         return step
 
     def _fold(self, messages: Sequence[Message], step: Step, revised: _Revised) -> list[_Taken]:
@@ -318,6 +318,11 @@ class StoreJob:
         rows = self.minutes.publish(due, self._watermark, self._gap_ms, hold)
         revised.minutes.append((rows, offset[stores_of(rows["key"])]))
 
+    def _settle(self) -> None:
+        """Lay apart what only something late can change."""
+        self.presences.settle(self._watermark, self._gap_ms)
+        self.minutes.settle()
+
     def _forget(self, taken: list[_Taken], revised: _Revised) -> None:
         """Drop what nothing acceptable can change any more, now and then, as all that is remembered is looked at.
 
@@ -336,11 +341,7 @@ class StoreJob:
         revised.gone_presences.append(self.presences.forget(oldest))
         # A presence that can still change may have begun a business day before the horizon.
         oldest[due] -= DAY_MS + 2 * HOUR_MS
-        keys = self.minutes.rows["key"]
-        keep = (starts_ms(keys) >= oldest[stores_of(keys)]) | (self.minutes.rows["touched"] == 1)
-        if not keep.all():
-            revised.gone_minutes.append(self.minutes.rows[~keep])
-            self.minutes.keep(keep)
+        revised.gone_minutes.append(self.minutes.forget(oldest))
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -393,7 +394,7 @@ class StoreJob:
         partitions = {self._partitions[piece.batch.store] for piece in taken}
         for journals, parts, gone in (
             (self._of_presences, self.presences.parts(), revised.gone_presences),
-            (self._of_minutes, [self.minutes.rows], revised.gone_minutes),
+            (self._of_minutes, self.minutes.parts(), revised.gone_minutes),
         ):
             for partition, key, value in journals.write(parts, Columns.concatenate(gone), partitions):
                 step.state[partition][key] = value

@@ -93,7 +93,7 @@ class _Part:
 
 
 class Journals:
-    """The journals of one kind of rows, one a partition: how many rows each segment holds, oldest first.
+    """The journals of one kind of rows, one a partition: for how many rows each segment counts, oldest first.
 
     A row's `written` is the number of the segment that holds it as it is, 0 if none does.
     """
@@ -106,6 +106,7 @@ class Journals:
         self._numbers = {store_id: number for number, store_id in enumerate(store_ids)}
         self._absent = Columns.zeros(0, kind.dtype)
         self._segments: dict[int, dict[int, int]] = defaultdict(dict)
+        self._held: dict[int, int] = defaultdict(int)
         self._next: dict[int, int] = defaultdict(lambda: 1)
         self._older: dict[int, list[bytes]] = {}
 
@@ -135,7 +136,7 @@ class Journals:
                 values[int(place)] = value
         for number, value in sorted(values.items()):
             batch = read_segment(value)
-            self._segments[partition][number], self._next[partition] = batch.num_rows, number + 1
+            self._hold(partition, number, batch.num_rows)
             rows = _rows_of(batch, self._kind.dtype)
             rows["written"] = number
             gone = batch.column("gone").to_numpy(zero_copy_only=False)
@@ -210,12 +211,13 @@ class Journals:
         upto, entries, layout = np.full(count, -1), Entries(), self._layout
         for partition in partitions:
             segments, upto[partition] = self._segments[partition], 0
-            held = sum(max(size, layout.least_rows) for size in segments.values()) + writes[partition]
+            held = self._held[partition] + writes[partition]
             most = layout.times * there_are[partition] + layout.slack_rows
             left = 2 * max(writes[partition], layout.least_rows) if writes[partition] else 0
             while held > most and left > 0 and segments:
                 number = next(iter(segments))
-                size = max(segments.pop(number), layout.least_rows)
+                size = segments.pop(number)
+                self._held[partition] -= size
                 held, left, upto[partition] = held - size, left - size, number
                 entries.append((partition, self._key(number), None))
             entries += [(partition, key, None) for key in self._older.pop(partition, [])]
@@ -234,11 +236,17 @@ class Journals:
         numbers = np.empty(len(order), np.uint32)
         for (partition, begin, end), value in zip(pieces, values, strict=True):
             number = self._next[partition]
-            self._next[partition] += 1
-            self._segments[partition][number] = end - begin
+            self._hold(partition, number, end - begin)
             numbers[order[begin:end]] = number
             entries.append((partition, self._key(number), value))
         return numbers
+
+    def _hold(self, partition: int, number: int, rows: int) -> None:
+        """There is a segment of so many rows."""
+        size = max(rows, self._layout.least_rows)
+        self._segments[partition][number] = size
+        self._held[partition] += size
+        self._next[partition] = number + 1
 
     def _key(self, number: int) -> bytes:
         return f"{self._kind.name}/{number}".encode()

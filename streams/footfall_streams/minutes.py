@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from footfall_streams.columns import Columns
 from footfall_streams.presences import NEVER_ENTERED, Fold, PresenceRows
 from footfall_streams.segments import distinct, ranges, run_starts
+from footfall_streams.sorted_runs import SortedRuns
 from footfall_streams.watermark import MINUTE_MS
 
 MINUTE = np.dtype(
@@ -29,6 +30,8 @@ MinuteRows = Columns
 """Rows with the columns of MINUTE."""
 COUNTS = ("present", "entries", "exits", "passers_by", "pending")
 _STORE_SHIFT, _COUNT_BITS = 32, 3
+_MINUTE_MASK = (1 << _STORE_SHIFT) - 1
+_NO_MINUTE = np.iinfo(np.int64).max
 
 
 def minute_keys(store: NDArray[np.int32], instant_ms: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -42,12 +45,12 @@ def stores_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def at_store(keys: NDArray[np.int64], stores: NDArray[np.int64]) -> NDArray[np.int64]:
     """Keys of the same minutes at other stores."""
-    moved: NDArray[np.int64] = (stores.astype(np.int64) << _STORE_SHIFT) | (keys & 0xFFFFFFFF)
+    moved: NDArray[np.int64] = (stores.astype(np.int64) << _STORE_SHIFT) | (keys & _MINUTE_MASK)
     return moved
 
 
 def starts_ms(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (keys & 0xFFFFFFFF) * MINUTE_MS
+    return (keys & _MINUTE_MASK) * MINUTE_MS
 
 
 class Deltas:
@@ -148,32 +151,68 @@ def _others(length: int, places: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 class Minutes:
-    """Every minute that may still change, sorted by (store, minute)."""
+    """Every minute that may still change.
 
-    def __init__(self) -> None:
+    `rows`, sorted by (store, minute), are those that are not final, and those touched since their store published; the
+    others, a day's, are settled, and are recalled when something late changes them.
+    """
+
+    def __init__(self, stores: int) -> None:
         self.rows: MinuteRows = Columns.zeros(0, MINUTE)
+        self._settled = SortedRuns()
+        self._settled_upto = np.full(stores, -1)
+
+    def parts(self) -> list[MinuteRows]:
+        """All of them, settled or not."""
+        return [self.rows, *self._settled.runs]
 
     def add(self, rows: MinuteRows) -> None:
         """Insert restored rows, keeping the order."""
         rows = rows[np.argsort(rows["key"], kind="stable")]
         self._insert(rows, np.searchsorted(self.rows["key"], rows["key"]))
 
-    def keep(self, mask: NDArray[np.bool_]) -> None:
-        """Forget every row where `mask` is False."""
-        self.rows.keep(mask)
+    def forget(self, oldest_ms: NDArray[np.int64]) -> MinuteRows:
+        """Drop, and return, all that began before the given instant of their store, but for those to be published."""
+        gone = []
+        for part in self.parts():
+            keep = (starts_ms(part["key"]) >= oldest_ms[stores_of(part["key"])]) | (part["touched"] == 1)
+            if not keep.all():
+                gone.append(part[~keep])
+                part.keep(keep)
+        return Columns.concatenate([Columns.zeros(0, MINUTE), *gone])
+
+    def settle(self) -> None:
+        """Set aside what is final, published and written."""
+        rows = self.rows
+        settled = rows.take(np.flatnonzero((rows["final"] == 1) & (rows["touched"] == 0) & (rows["written"] > 0)))
+        np.maximum.at(self._settled_upto, stores_of(settled["key"]), settled["key"] & _MINUTE_MASK)
+        self._settled.add(settled)
+
+    def _recall(self, lowest: NDArray[np.int64], highest: NDArray[np.int64]) -> None:
+        """Take back what is settled of these ranges of keys, which ascend."""
+        reached = (lowest & _MINUTE_MASK) <= self._settled_upto[stores_of(lowest)]
+        if reached.any() and (recalled := self._settled.take(lowest[reached], highest[reached])):
+            self.add(Columns.concatenate(recalled))
 
     def places(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of ascending distinct keys in `rows`; minutes not known yet are made."""
-        at = np.searchsorted(self.rows["key"], keys)
-        known = np.zeros(len(keys), bool)
-        inside = at < len(self.rows)
-        known[inside] = self.rows["key"][at[inside]] == keys[inside]
+        at, known = self._look_up(keys)
         if not known.all():
+            self._recall(keys[~known], keys[~known])
+            at, known = self._look_up(keys)
             fresh = Columns.zeros(int((~known).sum()), MINUTE)
             fresh["key"] = keys[~known]
             self._insert(fresh, at[~known])
             at += np.cumsum(~known) - ~known
         return at
+
+    def _look_up(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where keys are in `rows`, or would be, and which of them are."""
+        at = np.searchsorted(self.rows["key"], keys)
+        known = np.zeros(len(keys), bool)
+        inside = at < len(self.rows)
+        known[inside] = self.rows["key"][at[inside]] == keys[inside]
+        return at, known
 
     def _insert(self, rows: MinuteRows, places: NDArray[np.int64]) -> None:
         self.rows.replace(np.empty(0, np.int64), rows, places)
@@ -213,12 +252,16 @@ class Minutes:
         passed since its end, no open presence began in it, and it lies before `hold`, the first minute in
         which some open presence may still be inside.
         """
+        held = np.flatnonzero(due & (hold != _NO_MINUTE))
+        held_from, held_to = (held << _STORE_SHIFT) | hold[held], (held << _STORE_SHIFT) | _MINUTE_MASK
+        self._recall(held_from, held_to)
         rows = self.rows
         flagged = np.flatnonzero((rows["touched"] == 1) | (rows["final"] == 0))
         # A late sighting may leave a presence open inside minutes that were final before it.
-        at = distinct(np.concatenate([flagged, self._from(hold)]))
+        low, high = (np.searchsorted(rows["key"], held_from), np.searchsorted(rows["key"], held_to, "right"))
+        at = distinct(np.concatenate([flagged, ranges(low, high)]))
         at = at[due[stores_of(rows["key"][at])]]
-        store, minute = stores_of(rows["key"][at]), rows["key"][at] & 0xFFFFFFFF
+        store, minute = stores_of(rows["key"][at]), rows["key"][at] & _MINUTE_MASK
         end = (minute + 1) * MINUTE_MS
         over = end <= watermark_ms[store]
         at, store, minute, end = at[over], store[over], minute[over], end[over]
@@ -234,13 +277,6 @@ class Minutes:
         published: NDArray[np.int64] = at[news]
         return rows[published]
 
-    def _from(self, minute: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Places of each store's minutes from the one given on; of no minute where that is the largest integer."""
-        stores = np.flatnonzero(minute != np.iinfo(np.int64).max)
-        low = np.searchsorted(self.rows["key"], (stores << _STORE_SHIFT) | minute[stores])
-        high = np.searchsorted(self.rows["key"], (stores + 1) << _STORE_SHIFT)
-        return ranges(low, high)
-
 
 def _fingerprint(rows: MinuteRows) -> NDArray[np.uint64]:
     """64 bits of everything that is published of a row but its key and version."""
@@ -254,7 +290,7 @@ def _fingerprint(rows: MinuteRows) -> NDArray[np.uint64]:
 
 def holds(rows: PresenceRows, stores: int) -> NDArray[np.int64]:
     """By store number: the first minute in which an open presence may still be inside, or leave."""
-    hold = np.full(stores, np.iinfo(np.int64).max)
+    hold = np.full(stores, _NO_MINUTE)
     inside = np.flatnonzero(rows["closed"] == 0)
     inside = inside[rows["entered"][inside] != NEVER_ENTERED]
     np.minimum.at(hold, rows["store"][inside], rows["left"][inside] // MINUTE_MS)

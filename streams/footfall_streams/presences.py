@@ -184,10 +184,7 @@ class Presences:
         """Set aside what is closed and further behind its store's watermark than its longest gap."""
         closed = np.flatnonzero(self.rows["closed"] == 1)
         store = self.rows["store"][closed]
-        settled = closed[self.rows["last"][closed] + gap_ms[store] < watermark_ms[store]]
-        if len(settled):
-            self._settled.add(self.rows[settled])
-            self.rows.drop(settled)
+        self._settled.add(self.rows.take(closed[self.rows["last"][closed] + gap_ms[store] < watermark_ms[store]]))
 
     def recall(self, sightings: PresenceRows, watermark_ms: NDArray[np.int64], gap_ms: NDArray[np.int64]) -> None:
         """Take back what these sightings may join; arguments as for `settle`, the watermark from before them.
@@ -206,11 +203,10 @@ class Presences:
         since = np.minimum.reduceat(sightings["first"][order] - gap, heads)
         until = np.maximum.reduceat(sightings["last"][order] + gap, heads)
         recalled = []
-        for run, places, which in self._settled.find(keys[heads]):
+        for run, places, which in self._settled.find(keys[heads], keys[heads]):
             reached = (run["last"][places] >= since[which]) & (run["first"][places] <= until[which])
             if reached.any():
-                recalled.append(run[places[reached]])
-                run.drop(places[reached])
+                recalled.append(run.take(places[reached]))
         if recalled:
             self.add(Columns.concatenate(recalled))
 

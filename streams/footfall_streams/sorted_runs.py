@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +39,19 @@ class SortedRuns:
                 self.runs.append(Columns.sorted_by("key", alike))
             least, most = most, most * _TIMES
 
-    def find(self, keys: NDArray[np.uint64]) -> Iterator[tuple[Columns, NDArray[np.int64], NDArray[np.int64]]]:
-        """Where rows have one of these keys, which ascend: each run, places in it, and the place of each row's key."""
+    def find(
+        self, lowest: NDArray[Any], highest: NDArray[Any]
+    ) -> Iterator[tuple[Columns, NDArray[np.int64], NDArray[np.int64]]]:
+        """Where keys lie within ranges, which ascend, bounds included: each run, places in it, and each row's range."""
         for run in self.runs:
-            low = np.searchsorted(run["key"], keys, "left")
-            high = np.searchsorted(run["key"], keys, "right")
-            yield run, ranges(low, high), np.repeat(np.arange(len(keys)), high - low)
+            low = np.searchsorted(run["key"], lowest, "left")
+            high = np.searchsorted(run["key"], highest, "right")
+            yield run, ranges(low, high), np.repeat(np.arange(len(lowest)), high - low)
+
+    def take(self, lowest: NDArray[Any], highest: NDArray[Any]) -> list[Columns]:
+        """Take out all rows within ranges."""
+        taken = []
+        for run, places, _ in self.find(lowest, highest):
+            if len(places):
+                taken.append(run.take(places))
+        return taken

@@ -32,7 +32,7 @@ def rows_held(checkpoint: Entries) -> Counter[str]:
 
 def as_format_1(checkpoint: Checkpoint, job: StoreJob, world: World) -> Checkpoint:
     """The same state in entries by store and hour."""
-    presences, minutes = Columns.concatenate(job.presences.parts()), job.minutes.rows
+    presences, minutes = (Columns.concatenate(of.parts()) for of in (job.presences, job.minutes))
     older = {
         partition: {key: value for key, value in entries.items() if key.startswith(b"clock/")}
         for partition, entries in checkpoint.items()

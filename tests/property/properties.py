@@ -154,9 +154,9 @@ def _remembered(job: StoreJob, *, written: bool = True) -> tuple[bytes, bytes, d
 
     Without `written` it may lie anywhere in the checkpoint.
     """
-    presences = Columns.concatenate(job.presences.parts()).records()
+    presences, minutes = (Columns.concatenate(of.parts()).records() for of in (job.presences, job.minutes))
     presences.sort(order=["key", "store", "device", "epoch", "day", "first"])
-    minutes = job.minutes.rows.records()
+    minutes.sort(order="key")
     minutes["touched"] = 0
     if not written:
         presences["written"], minutes["written"] = 0, 0
@@ -200,7 +200,7 @@ def forgetting(seed: int) -> None:
     most_in_a_step: Counter[str] = Counter()
 
     def check(worker: Worker) -> None:
-        rows, minutes = Columns.concatenate(worker.job.presences.parts()), worker.job.minutes.rows
+        rows, minutes = (Columns.concatenate(of.parts()) for of in (worker.job.presences, worker.job.minutes))
         for number, name in enumerate(sorted(stores)):
             mine, of_mine = rows[rows["store"] == number], minutes[minutes["key"] >> 32 == number]
             starts_ms = (of_mine["key"] & 0xFFFFFFFF) * MINUTE_MS

@@ -19,6 +19,7 @@ import pytest
 from footfall_streams.columns import Columns
 from footfall_streams.fold import StoreJob
 from footfall_streams.journal import Journals
+from footfall_streams.minutes import Minutes
 from footfall_streams.presences import Presences
 from footfall_streams.watermark import Boot, StoreClock
 
@@ -223,6 +224,11 @@ def _blind_to_final(right: Any, rows: Any) -> Any:
     return right(same)
 
 
+def _recalls_single_minutes(right: Any, some: Any, lowest: Any, highest: Any) -> None:
+    single = lowest == highest
+    right(some, lowest[single], highest[single])
+
+
 BROKEN = [
     pytest.param(properties.the_oracle_agrees, _gap_longer_by(-1), id="a silence of exactly the gap splits"),
     pytest.param(properties.the_oracle_agrees, _gap_longer_by(1), id="a silence of a millisecond more does not"),
@@ -366,6 +372,16 @@ BROKEN = [
     ),
     pytest.param(
         edges.finality, _wrap(fold, "holds", _never_holds), id="a minute is final while someone may still be inside"
+    ),
+    pytest.param(
+        properties.any_order,
+        _set(Minutes, "_recall", lambda some, lowest, highest: None),
+        id="a minute that had settled begins anew",
+    ),
+    pytest.param(
+        edges.finality,
+        _wrap(Minutes, "_recall", _recalls_single_minutes),
+        id="a minute that had settled is final while someone may be inside",
     ),
     pytest.param(
         properties.after_every_chunk,

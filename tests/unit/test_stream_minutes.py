@@ -126,7 +126,7 @@ ONE_PRESENCE = [
 
 @pytest.mark.parametrize(("stay", "wanted"), ONE_PRESENCE)
 def test_what_one_presence_adds(stay: Stay, wanted: dict[int, Counts]) -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     assert set(folded(minutes, [], [stay], [])) == set(wanted)
     assert counted(minutes) == wanted
 
@@ -148,7 +148,7 @@ GROWING = [
 @pytest.mark.parametrize(("before", "after"), GROWING)
 def test_a_merge_leaves_what_the_merged_presence_alone_would_add(before: list[Stay], after: Stay, closed: bool) -> None:
     after = after._replace(closed=closed)
-    grown, alone = Minutes(), Minutes()
+    grown, alone = Minutes(2), Minutes(2)
     folded(grown, [], before, [])
     folded(grown, before, [after], [0] * len(before))
     folded(alone, [], [after], [])
@@ -156,14 +156,14 @@ def test_a_merge_leaves_what_the_merged_presence_alone_would_add(before: list[St
 
 
 def test_a_bystander_of_a_merge_changes_nothing() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     first, other, grown = Stay(10, 10, 130), Stay(5000, 5000, 5100), Stay(10, 10, 190)
     folded(minutes, [], [first, other], [])
     assert folded(minutes, [first, other], [grown, other], [0, 1]) == [2, 3]
 
 
 def test_closing_turns_what_is_pending_into_counts() -> None:
-    minutes, deltas = Minutes(), Deltas()
+    minutes, deltas = Minutes(2), Deltas()
     folded(minutes, [], [Stay(10, 10, 130, closed=False), Stay(70, None, 80, closed=False)], [])
     add_points(deltas, rows_of(Stay(10, 10, 130, closed=False), Stay(70, None, 80, closed=False)), -1)
     add_points(deltas, rows_of(Stay(10, 10, 130), Stay(70, None, 80)), 1)
@@ -176,7 +176,7 @@ def test_closing_turns_what_is_pending_into_counts() -> None:
 
 
 def test_stores_do_not_share_minutes() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     folded(minutes, [], [Stay(10, 10, 70, store=0), Stay(10, 10, 70, store=1)], [])
     shown = zip(stores_of(minutes.rows["key"]).tolist(), starts_ms(minutes.rows["key"]).tolist(), strict=True)
     assert list(shown) == [(0, NOON), (0, NOON + MINUTE_MS), (1, NOON), (1, NOON + MINUTE_MS)]
@@ -187,7 +187,7 @@ def test_what_is_added_and_taken_back_at_once_changes_no_minute() -> None:
     deltas = Deltas()
     add_points(deltas, rows_of(Stay(10, 10, 130)), 1)
     add_points(deltas, rows_of(Stay(10, 10, 130)), -1)
-    minutes = Minutes()
+    minutes = Minutes(2)
     minutes.apply(deltas)
     assert len(minutes.rows) == 0
 
@@ -223,13 +223,13 @@ WHEN_OVER = [
 def test_a_minute_is_published_when_it_is_over_and_final_after_the_gap(
     watermark_s: float, rows: list[tuple[int, int, int]]
 ) -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     hear(minutes, 0, 3)
     assert publish(minutes, watermark_s) == rows
 
 
 def test_a_minute_is_sent_once_more_when_it_is_final_and_then_only_if_it_changes() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     hear(minutes, 0, 3)
     assert publish(minutes, 60) == [(0, 1, 0)]
     assert publish(minutes, 120) == []
@@ -240,14 +240,14 @@ def test_a_minute_is_sent_once_more_when_it_is_final_and_then_only_if_it_changes
 
 
 def test_a_store_that_is_not_due_publishes_nothing() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     hear(minutes, 0, 3)
     assert publish(minutes, 60, due=False) == []
     assert publish(minutes, 60) == [(0, 1, 0)]
 
 
 def test_a_minute_is_not_final_while_an_open_presence_began_in_it() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     stay = Stay(10, None, 10, closed=False)
     folded(minutes, [], [stay], [])
     assert publish(minutes, 2000) == [(0, 0, 0)]
@@ -264,14 +264,14 @@ def test_a_minute_is_not_final_while_an_open_presence_began_in_it() -> None:
     ],
 )
 def test_a_minute_is_not_final_while_someone_may_still_be_inside_at_its_end(hold: int, final: list[int]) -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     for minute in range(3):
         hear(minutes, minute, 3)
     assert [row[2] for row in publish(minutes, 5000, hold)] == final
 
 
 def test_a_final_minute_is_not_final_any_more_when_a_late_presence_may_be_inside() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     for minute in range(3):
         hear(minutes, minute, 3)
     assert [row[2] for row in publish(minutes, 5000)] == [1, 1, 1]
@@ -282,7 +282,7 @@ def test_a_final_minute_is_not_final_any_more_when_a_late_presence_may_be_inside
 @pytest.mark.parametrize("before", range(8))
 def test_another_sensor_and_being_final_are_news_together(before: int) -> None:
     for after in range(before, 8):
-        minutes = Minutes()
+        minutes = Minutes(2)
         folded(minutes, [], [Stay(10, 10, 20)], [])
         hear(minutes, 0, *range(before))
         assert publish(minutes, 60) == [(0, before, 0)]
@@ -291,7 +291,7 @@ def test_another_sensor_and_being_final_are_news_together(before: int) -> None:
 
 
 def test_what_comes_and_goes_between_two_publications_is_no_news() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     passing, earlier = Stay(65, None, 70), Stay(10, None, 70)
     hear(minutes, 1, 3)
     assert publish(minutes, 120) == [(1, 1, 0)]
@@ -301,7 +301,7 @@ def test_what_comes_and_goes_between_two_publications_is_no_news() -> None:
 
 
 def test_a_sensor_counts_once_in_a_minute_however_often_it_beats() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     hear(minutes, 0, 1, 1, 63)
     hear(minutes, 0, 1)
     hear(minutes, 1, 1)
@@ -314,7 +314,7 @@ def test_a_sensor_counts_once_in_a_minute_however_often_it_beats() -> None:
 
 
 def test_what_was_published_or_became_final_is_written() -> None:
-    minutes = Minutes()
+    minutes = Minutes(2)
     hear(minutes, 0, 1)
     hear(minutes, 1, 1)
     assert changed(minutes) == [0, 1]
@@ -325,15 +325,65 @@ def test_what_was_published_or_became_final_is_written() -> None:
 
 
 def test_minutes_stay_sorted_and_restored_ones_are_known() -> None:
-    minutes, restored = Minutes(), Minutes()
+    minutes, restored = Minutes(2), Minutes(2)
     for minute in (5, 1, 3):
         hear(minutes, minute, 1)
     assert (minutes.rows["key"] - FIRST).tolist() == [1, 3, 5]
     restored.add(minutes.rows[::-1])
     hear(restored, 3, 2)
     assert (restored.rows["key"] - FIRST).tolist() == [1, 3, 5]
-    restored.keep(starts_ms(restored.rows["key"]) > NOON + MINUTE_MS)
-    assert [(int(row["key"]) - FIRST, int(row["live"])) for row in restored.rows] == [(3, 6), (5, 2)]
+    assert restored.rows["live"].tolist() == [2, 6, 2]
+
+
+def settled_of(*heard: int) -> Minutes:
+    """Minutes that are final, written, and set aside."""
+    minutes = Minutes(2)
+    for minute in heard:
+        hear(minutes, minute, 1)
+    assert [row[2] for row in publish(minutes, 9000)] == [1] * len(heard)
+    changed(minutes)
+    minutes.settle()
+    assert (len(minutes.rows), [len(part) for part in minutes.parts()]) == (0, [0, len(heard)])
+    return minutes
+
+
+def test_only_what_is_final_published_and_written_settles() -> None:
+    minutes = Minutes(2)
+    for minute in (0, 1, 90):
+        hear(minutes, minute, 1)
+    publish(minutes, 3000)
+    minutes.settle()
+    assert len(minutes.rows) == 3, "no segment holds them yet"
+    changed(minutes)
+    hear(minutes, 1, 2)
+    minutes.settle()
+    assert (minutes.rows["key"] - FIRST).tolist() == [1, 90], "one is to be published again, one is not over"
+
+
+def test_a_settled_minute_that_is_heard_again_goes_on_from_what_it_was() -> None:
+    minutes = settled_of(0, 1, 2)
+    hear(minutes, 1, 5)
+    hear(minutes, 3, 1)
+    assert [(int(row["key"]) - FIRST, int(row["live"])) for row in minutes.rows] == [(1, 0b100010), (3, 2)]
+    assert [len(part) for part in minutes.parts()] == [2, 2]
+    assert publish(minutes, 9060) == [(1, 2, 1), (3, 1, 1)]
+
+
+def test_settled_minutes_in_which_a_late_presence_may_be_inside_are_not_final_any_more() -> None:
+    minutes = settled_of(0, 1, 2)
+    assert publish(minutes, 9060, hold=1) == [(1, 1, 0), (2, 1, 0)]
+    assert publish(minutes, 9120) == [(1, 1, 1), (2, 1, 1)]
+
+
+def test_minutes_are_forgotten_and_said_whether_they_had_settled_or_not() -> None:
+    minutes = settled_of(0, 1, 2)
+    hear(minutes, 0, 5)
+    hear(minutes, 90, 5)
+    oldest = np.array([NOON + 2 * MINUTE_MS, 0])
+    assert (minutes.forget(oldest)["key"] - FIRST).tolist() == [1], "one is to be published again"
+    publish(minutes, 9060)
+    assert (minutes.forget(oldest)["key"] - FIRST).tolist() == [0]
+    assert [(part["key"] - FIRST).tolist() for part in minutes.parts()] == [[90], [2]]
 
 
 HOLDS = [

@@ -36,7 +36,7 @@ def test_rows_stay_findable_in_few_runs_however_many_are_added(monkeypatch: pyte
     asked = np.array(sorted(random.sample(range(2**64 - 200, 2**64), 30)), np.uint64)
     found = [
         (int(run["key"][place]), int(run["label"][place]), int(asked[key]))
-        for run, places, which in runs.find(asked)
+        for run, places, which in runs.find(asked, asked)
         for place, key in zip(places.tolist(), which.tolist(), strict=True)
     ]
     assert sorted(found) == sorted((key, label, key) for key, label in wanted if key in set(asked.tolist()))
