@@ -49,6 +49,9 @@ class KafkaSource:
                 "max.poll.interval.ms": int(settings.longest_step_s * 1000),
                 # What is fetched ahead is thrown away by a pause; a few MB keep one step busy.
                 "queued.max.messages.kbytes": 16_384,
+                # How long a partition is left alone once they are there. After the usual second the sink had nothing
+                # to do for half of its time.
+                "fetch.queue.backoff.ms": 20,
             }
         )
         self._consumer.subscribe(list(TARGETS), on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
