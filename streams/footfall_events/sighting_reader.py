@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from footfall_events.batch_places import spans_of
 from footfall_events.rows import END_OF_STREAM, message_end
 from footfall_events.schemas import SIGHTINGS
 from footfall_events.sighting_batches import (
@@ -190,16 +191,8 @@ def _are_spots(written: bytes, schema: pa.Schema, seq: slice, clock: slice) -> b
 def _layout_of(batch: pa.RecordBatch, value: pa.Buffer, body: int) -> _Layout | None:
     """Where the values of a batch without nulls lie in its body; None for one that is not as simple as that."""
     size = value.size - len(END_OF_STREAM) - body
-    if size < 0 or any(column.buffers()[0] is not None or column.offset for column in batch.columns):
-        return None
-    spans = []
-    for name, (kind, _) in COLUMNS.items():
-        values, length = batch.column(name).buffers()[1], kind.itemsize * batch.num_rows
-        at = values.address - value.address - body if length else 0
-        if not 0 <= at <= at + length <= size:
-            return None
-        spans.append((at, at + length))
-    return _Layout(batch.num_rows, size, tuple(spans))
+    spans = spans_of(batch, value, body, size)
+    return None if spans is None else _Layout(batch.num_rows, size, tuple(spans[name][0] for name in COLUMNS))
 
 
 # -- rows --------------------------------------------------------------------------------------------------
