@@ -38,7 +38,7 @@ CORES = len(os.sched_getaffinity(0))
 WORKER, WORKERS = "Footfall, one worker", "Footfall, a worker a core"
 DECODE, CONSUME = "Faust, decode and sort only", "confluent-kafka, read only"
 PEERS: dict[str, tuple[Peer, int]] = {
-    "Flink SQL, JSON": (FLINK, 2_000_000),
+    "Flink SQL, JSON": (FLINK, 4_000_000),
     "Quix Streams, JSON": (QUIX, 300_000),
     "Quix Streams, our batches": (QUIX_ARROW, 300_000),
 }
