@@ -76,6 +76,8 @@ class Columns:
 
         Column by column, so that there is never a second copy of them all.
         """
+        if not len(gone) and not len(rows):
+            return
         total = len(self) - len(gone) + len(rows)
         new = np.zeros(total, bool)
         new[places + np.arange(len(rows))] = True

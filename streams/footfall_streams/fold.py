@@ -258,18 +258,17 @@ class StoreJob:
 
     def _round(self, pieces: list[_Taken], sightings: PresenceRows, revised: _Revised) -> None:
         """Fold one piece of every store's messages: merge, close, count, publish."""
-        presences = self.presences
         stores = np.array([piece.batch.store for piece in pieces], np.int64)
         for piece in pieces:
             self._watermark[piece.batch.store] = piece.after_ms
         deltas = Deltas()
-        fold = presences.merge(sightings, self._days)
+        fold = self.presences.merge(sightings, self._days)
         add_fold(deltas, fold)
         withdrawn = (fold.before["closed"] == 1) & (fold.after["closed"][fold.group] == 0)
         gone = fold.before[withdrawn]
         revised.visits.append((gone, fold.after["touched"][fold.group[withdrawn]], np.ones(len(gone), np.uint8)))
-        due = presences.close_due(self._watermark)
-        closed = presences.rows[due]
+        due = self.presences.close_due(self._watermark)
+        closed = self.presences.rows[due]
         still_open = closed.copy()
         still_open["closed"] = 0
         add_points(deltas, still_open, -1)

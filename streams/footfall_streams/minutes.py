@@ -175,11 +175,9 @@ class Minutes:
         """Drop, and return, all that began before the given instant of their store, but for those to be published."""
         gone = []
         for part in self.parts():
-            keep = (starts_ms(part["key"]) >= oldest_ms[stores_of(part["key"])]) | (part["touched"] == 1)
-            if not keep.all():
-                gone.append(part[~keep])
-                part.keep(keep)
-        return Columns.concatenate([Columns.zeros(0, MINUTE), *gone])
+            past = starts_ms(part["key"]) < oldest_ms[stores_of(part["key"])]
+            gone.append(part.take(np.flatnonzero(past & (part["touched"] == 0))))
+        return Columns.concatenate(gone)
 
     def settle(self) -> None:
         """Set aside what is final, published and written."""
@@ -191,8 +189,9 @@ class Minutes:
     def _recall(self, lowest: NDArray[np.int64], highest: NDArray[np.int64]) -> None:
         """Take back what is settled of these ranges of keys, which ascend."""
         reached = (lowest & _MINUTE_MASK) <= self._settled_upto[stores_of(lowest)]
-        if reached.any() and (recalled := self._settled.take(lowest[reached], highest[reached])):
-            self.add(Columns.concatenate(recalled))
+        if reached.any() and self._settled.runs:
+            found = self._settled.find(lowest[reached], highest[reached])
+            self.add(Columns.concatenate([run.take(places) for run, places, _ in found]))
 
     def places(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Places of ascending distinct keys in `rows`; minutes not known yet are made."""

@@ -172,13 +172,9 @@ class Presences:
 
     def forget(self, oldest_ms: NDArray[np.int64]) -> PresenceRows:
         """Drop, and return, all that ended before the given instant of their store."""
-        gone = []
-        for part in self.parts():
-            keep = part["last"] >= oldest_ms[part["store"]]
-            if not keep.all():
-                gone.append(part[~keep])
-                part.keep(keep)
-        return Columns.concatenate([Columns.zeros(0, PRESENCE), *gone])
+        return Columns.concatenate(
+            [part.take(np.flatnonzero(part["last"] < oldest_ms[part["store"]])) for part in self.parts()]
+        )
 
     def settle(self, watermark_ms: NDArray[np.int64], gap_ms: NDArray[np.int64]) -> None:
         """Set aside what is closed and further behind its store's watermark than its longest gap."""
@@ -192,7 +188,7 @@ class Presences:
         Sightings on time begin more than a gap after all that is settled, so that those that are late decide: what
         chains a late one to a settled presence is within a gap of it itself, or that presence had been joined before.
         """
-        if not len(self._settled):
+        if not self._settled.runs:
             return
         late = np.flatnonzero(sightings["first"] < watermark_ms[sightings["store"]])
         if not len(late):
@@ -202,13 +198,11 @@ class Presences:
         heads = np.flatnonzero(run_starts([keys], len(keys)))
         since = np.minimum.reduceat(sightings["first"][order] - gap, heads)
         until = np.maximum.reduceat(sightings["last"][order] + gap, heads)
-        recalled = []
-        for run, places, which in self._settled.find(keys[heads], keys[heads]):
-            reached = (run["last"][places] >= since[which]) & (run["first"][places] <= until[which])
-            if reached.any():
-                recalled.append(run.take(places[reached]))
-        if recalled:
-            self.add(Columns.concatenate(recalled))
+        recalled = [
+            run.take(places[(run["last"][places] >= since[which]) & (run["first"][places] <= until[which])])
+            for run, places, which in self._settled.find(keys[heads], keys[heads])
+        ]
+        self.add(Columns.concatenate(recalled))
 
     def merge(self, sightings: PresenceRows, days: StoreDays) -> Fold:
         """Fold in single sightings, in any order; the merged rows are open until `close_due` says otherwise."""

@@ -47,11 +47,3 @@ class SortedRuns:
             low = np.searchsorted(run["key"], lowest, "left")
             high = np.searchsorted(run["key"], highest, "right")
             yield run, ranges(low, high), np.repeat(np.arange(len(lowest)), high - low)
-
-    def take(self, lowest: NDArray[Any], highest: NDArray[Any]) -> list[Columns]:
-        """Take out all rows within ranges."""
-        taken = []
-        for run, places, _ in self.find(lowest, highest):
-            if len(places):
-                taken.append(run.take(places))
-        return taken
