@@ -35,11 +35,11 @@ def test_a_clock_that_is_set_ends_the_run_with_what_was_heard(step_s: int) -> No
     def heard_then_set(radio: VirtualRadio) -> Iterator[tuple[Block, int]]:
         nonlocal step_ms
         heard = live_blocks(radio.name, "", None, Event(), RadioClock(0, read))
-        for part, now_ms in islice(heard, 60):  # without an end of its own it ends after a quarter of a minute
+        for number, (part, now_ms) in enumerate(islice(heard, 60)):  # it ends after a quarter of a minute at the latest
             yield part, now_ms
             if len(part.ts_ms):
                 step_ms = step_s * 1000
-            else:
+            elif number:  # the run begins with the first part, and is to have listened for a quiet poll
                 radio.transmit(probe("00:1b:2f:00:00:01"))
 
     with VirtualRadio(f"clock{os.getpid()}.{step_s > 0:d}") as radio:
@@ -49,4 +49,4 @@ def test_a_clock_that_is_set_ends_the_run_with_what_was_heard(step_s: int) -> No
     assert sum(output.rows.num_rows for output in outputs if output.header) == 1
     listened = [row["listening_s"] for o in outputs if not o.header for row in o.rows.to_pylist()]
     assert len(outputs) < 10  # no heartbeats for hours that never were
-    assert 0 < sum(listened) < 30
+    assert 0.2 < sum(listened) < 30
