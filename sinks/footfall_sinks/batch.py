@@ -50,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive messages of one partition, inserted together; never changes once cut, so a retry is the same."""
+    """Consecutive messages of one partition, inserted together; never changes once cut."""
 
     topic: str
     partition: int
@@ -68,10 +68,6 @@ class Block:
     @property
     def rows(self) -> int:
         return sum(item.part.num_rows for item in self.items if item.part is not None)
-
-    def token(self, topic_id: str) -> str:
-        """Names the insert: the same for the same messages, whoever inserts them."""
-        return f"{topic_id}:{self.partition}:{self.items[0].offset}-{self.items[-1].offset}"
 
     def table(self) -> pa.Table:
         """All rows, in the order of the log, each column in one piece."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,16 +136,16 @@ class ClickHouseStore:
             raise
         self._was_let_in = True
 
-    def insert(self, table: str, rows: pa.Table, token: str) -> None:
-        """Insert once per `token`; returning means the rows are in the table.
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert; returning means the rows are in the table.
 
-        Raises StoreUnavailable (try the same rows and token again), PoisonEvent `store_rejected` (never again).
+        Raises StoreUnavailable (the rows may be there or not: insert them again), PoisonEvent `store_rejected` (never).
         """
         try:
             if self._client is None:
                 self.connect()
             assert self._client is not None
-            self._client.insert_arrow(table, rows, database=self._database, settings=_settings(token))
+            self._client.insert_arrow(table, rows, database=self._database, settings=_settings())
         except ClickHouseError as error:
             code = getattr(error, "code", None)
             if code in REJECTED_ROWS:
@@ -162,12 +163,13 @@ class ClickHouseStore:
             client.close()
 
 
-def _settings(token: str) -> dict[str, str | int]:
+def _settings() -> dict[str, str | int]:
     return {
-        # An asynchronous insert answers before the rows are safe, and ignores the token by default.
+        # An asynchronous insert answers before the rows are safe.
         "async_insert": 0,
-        "insert_deduplicate": 1,
-        "insert_deduplication_token": token,
+        # Never used twice: a ClickHouse that is killed may know the token, or the content, of rows that it lost
+        # (infra/adr/0015-*.md). The setting that puts its deduplication off has other names in other releases.
+        "insert_deduplication_token": secrets.token_hex(16),
         # A sensor that drains a long outage touches many business dates at once.
         "max_partitions_per_insert_block": 0,
     }

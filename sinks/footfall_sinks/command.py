@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from footfall_sinks.address import ClickHouseAddress
 from footfall_sinks.clickhouse import ClickHouseStore, open_client, statements_refused
 from footfall_sinks.consume import Sink
-from footfall_sinks.kafka import KafkaDeadLetters, KafkaSource, topic_ids
+from footfall_sinks.kafka import KafkaDeadLetters, KafkaSource, check_topics
 from footfall_sinks.metrics import SinkMetrics
 from footfall_sinks.migrate import apply_schema
 from footfall_sinks.settings import SinkSettings
@@ -77,21 +77,21 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _consume(settings: SinkSettings, metrics: SinkMetrics, stop: threading.Event) -> None:
-    def identify() -> dict[str, str]:
+    def is_ready() -> bool:
         check_access(settings.transport)
-        return topic_ids(settings.kafka())
+        check_topics(settings.kafka())
+        return True
 
     with closing(ClickHouseStore(settings.clickhouse, timeout_s=settings.store_timeout_s)) as store:
         try:
             store.connect()
         except StoreUnavailable as error:
             log.warning("ClickHouse does not answer (%s); rows wait in Kafka until it does", error)
-        identities = _patiently("Kafka", identify, stop)
-        if identities is None:
+        if not _patiently("Kafka", is_ready, stop):
             return
         source = KafkaSource(settings, on_lost=lambda places: sink.lose(places))
-        sink = Sink(source, store, KafkaDeadLetters(settings), metrics, clock=time.monotonic)
-        sink.configure(settings.limits, identities)
+        letters = KafkaDeadLetters(settings)
+        sink = Sink(source, store, letters, metrics, limits=settings.limits, clock=time.monotonic)
         try:
             while not stop.is_set():
                 sink.step(_STEP_S)

@@ -3,11 +3,11 @@
 One step:
 1. take what the log has, cutting blocks at their borders;
 2. dead-letter a block's poisoned messages and wait for the delivery;
-3. insert its rows under the block's token;
+3. insert its rows;
 4. commit the offsets of everything inserted, once.
 If the store or the broker does not answer, the partitions are paused, polling goes on so that the group keeps us,
-and the very same blocks are tried again. One step writes for a limited time, so that a slow store costs no
-membership either; what is left over waits in front of everything new.
+and the blocks are tried again: what is inserted twice is one row to whoever asks. One step writes for a limited time,
+so that a slow store costs no membership either; what is left over waits in front of everything new.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Source(Protocol):
 class Store(Protocol):
     """Where rows go; raises StoreUnavailable or PoisonEvent."""
 
-    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+    def insert(self, table: str, rows: pa.Table) -> None:
         """Returning means that the rows are stored."""
 
 
@@ -77,11 +77,7 @@ class _Enough(Exception):
 
 
 class Sink:
-    """Nothing is committed before it is inserted, and a block is retried with the token it had.
-
-    `clock` gives monotonic seconds; `topic_ids` gives each topic's identity for the tokens, so that a topic made anew
-    under its old name does not repeat the tokens of its predecessor.
-    """
+    """Nothing is committed before it is inserted. `clock` gives monotonic seconds."""
 
     def __init__(
         self,
@@ -90,6 +86,7 @@ class Sink:
         dead_letters: DeadLetters,
         metrics: SinkMetrics,
         *,
+        limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self._source = source
@@ -97,8 +94,7 @@ class Sink:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._clock = clock
-        self._blocks = Blocks(Limits())
-        self._topic_ids: Mapping[str, str] = {}
+        self._blocks = Blocks(limits)
         self._waiting: deque[Block] = deque()
         self._inserted: dict[Place, int] = {}
         self._buried: set[tuple[Place, int]] = set()
@@ -106,11 +102,6 @@ class Sink:
         self._wait_s = _FIRST_WAIT_S
         self._write_until_s = 0.0
         self._taken_s = clock()
-
-    def configure(self, limits: Limits, topic_ids: Mapping[str, str]) -> None:
-        """Set the limits and the topics' identities; before the first step."""
-        self._blocks = Blocks(limits)
-        self._topic_ids = dict(topic_ids)
 
     def step(self, wait_s: float) -> None:
         """Take messages for at most `wait_s`, then write what is due.
@@ -214,9 +205,8 @@ class Sink:
         if not rows:
             return
         table = TARGETS[block.topic].table
-        token = block.token(self._topic_ids.get(block.topic, block.topic))
         started_s = self._clock()
-        self._store.insert(table, block.table(), token)
+        self._store.insert(table, block.table())
         self._metrics.insert_seconds.observe(self._clock() - started_s)
         self._metrics.inserts.labels(table).inc()
         self._metrics.rows.labels(table).inc(rows)

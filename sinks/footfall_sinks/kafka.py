@@ -1,4 +1,4 @@
-"""Kafka as the sink uses it: a group consumer, acknowledged dead letters, and the topics' identities."""
+"""Kafka as the sink uses it: a group consumer, and acknowledged dead letters."""
 
 from __future__ import annotations
 
@@ -167,12 +167,15 @@ class KafkaDeadLetters:
         return outcomes[0]
 
 
-def topic_ids(client_settings: Mapping[str, str]) -> dict[str, str]:
-    """The identity of each topic that has a table; raises BrokerUnavailable, also while one is missing."""
+def check_topics(client_settings: Mapping[str, str]) -> None:
+    """Return if there is a topic for every table, for which a consumer looks every five minutes only.
+
+    Raises BrokerUnavailable, also while one is missing.
+    """
     client = AdminClient(dict(client_settings))
     try:
-        futures = client.describe_topics(TopicCollection(list(TARGETS)), request_timeout=10)
-        return {name: str(future.result(15).topic_id) for name, future in futures.items()}
+        for future in client.describe_topics(TopicCollection(list(TARGETS)), request_timeout=10).values():
+            future.result(15)
     except (KafkaException, TimeoutError) as error:
         raise BrokerUnavailable(_name(error)) from error
 

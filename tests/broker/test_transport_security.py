@@ -361,9 +361,9 @@ def test_a_clickhouse_that_refuses_the_login_is_no_outage_at_start_and_one_later
         running.connect()
         place.written("clickhouse.password", "another one")
         with pytest.raises(StoreUnavailable):
-            running.insert("visits_log", pa.table({"store_id": ["s"]}), "token")
+            running.insert("visits_log", pa.table({"store_id": ["s"]}))
         with pytest.raises(StoreUnavailable, match="ClickHouse refuses user 'writer'"):
-            running.insert("visits_log", pa.table({"store_id": ["s"]}), "token")
+            running.insert("visits_log", pa.table({"store_id": ["s"]}))
 
 
 def test_the_embedded_stack_listens_on_loopback_only(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from typing import Any
 from zlib import crc32
 
@@ -24,8 +23,6 @@ MINUTE = timedelta(minutes=1)
 LOYALTY = {"policy": "loyalty", "days": 30, "legal_basis": "consent", "notice_date": MONDAY}
 DIMENSIONS = ("chain_log", "stores_log", "sensors_log")
 ESTIMATES = ("store_calibrations_log", "occupancy_log", "occupancy_days_log")
-
-_tokens = count()
 
 
 def at(text: str) -> datetime:
@@ -96,7 +93,7 @@ def heard_all_day(store: str, day: date, **columns: Any) -> list[Row]:
 
 
 class World:
-    """The tables of one test; rows go in as the sink's blocks do, each under a token of its own."""
+    """The tables of one test; rows go in as the sink's blocks do."""
 
     def __init__(self, client: Client, store: ClickHouseStore) -> None:
         self.client = client
@@ -116,7 +113,7 @@ class World:
         for table, schema in ((target.table, target.schema) for target in TARGETS.values()):
             block = [row for row in rows if _table(row) == table]
             if block:
-                self._store.insert(table, pa.Table.from_pylist(block, schema=schema), f"test:0:{next(_tokens)}")
+                self._store.insert(table, pa.Table.from_pylist(block, schema=schema))
 
     def rows(self, sql: str, **settings: Any) -> list[Row]:
         """What a query answers."""

@@ -44,8 +44,9 @@ class Scripted:
         self.refused: set[int] = set()
         self.now_s = 0.0
         self.registry = CollectorRegistry()
-        self.sink = Sink(self, self, self, SinkMetrics(self.registry), clock=lambda: self.now_s)
-        self.sink.configure(Limits(stride=10), {TOPIC: "id"})
+        self.sink = Sink(
+            self, self, self, SinkMetrics(self.registry), limits=Limits(stride=10), clock=lambda: self.now_s
+        )
 
     def take(self, wait_s: float) -> Sequence[Message]:
         self.waits_s.append(wait_s)
@@ -63,14 +64,14 @@ class Scripted:
             raise self.commit_failures.pop(0)
         self.events.append(("commit", {partition: offset for (_, partition), offset in offsets.items()}))
 
-    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+    def insert(self, table: str, rows: pa.Table) -> None:
         present = rows.column("present").to_pylist()
         if self.insert_failures:
-            self.events.append(("failed", token))
+            self.events.append(("failed", present))
             raise self.insert_failures.pop(0)
         if self.refused & set(present):
             raise PoisonEvent("store_rejected")
-        self.events.append(("insert", table, present, token))
+        self.events.append(("insert", table, present))
 
     def send(self, message: Message, reason: str) -> None:
         if self.dead_letter_failures:
@@ -97,7 +98,7 @@ def world() -> Scripted:
 
 def test_rows_are_inserted_and_then_the_offset_after_them_is_committed(world: Scripted) -> None:
     assert world.run(message(3), message(4)) == [
-        ("insert", "store_minutes_log", [3, 4], "id:0:3-4"),
+        ("insert", "store_minutes_log", [3, 4]),
         ("commit", {0: 5}),
     ]
 
@@ -114,9 +115,9 @@ def test_while_the_oldest_block_is_written_the_others_take_in_what_comes(world: 
     world.arriving = [message(8, partition=1), message(4)]
     world.sink.step(0.1)
     assert world.events == [
-        ("insert", "store_minutes_log", [3], "id:0:3-3"),
+        ("insert", "store_minutes_log", [3]),
         ("commit", {0: 4}),
-        ("insert", "store_minutes_log", [7, 8], "id:1:7-8"),
+        ("insert", "store_minutes_log", [7, 8]),
         ("commit", {1: 9}),
     ]
     # What is due does not wait for more.
@@ -128,21 +129,21 @@ def test_what_came_while_a_block_was_written_has_waited_since(world: Scripted) -
     world.now_s += 0.6
     world.arriving = [message(4)]
     world.sink.step(0)
-    assert world.events == [("insert", "store_minutes_log", [4], "id:0:4-4"), ("commit", {0: 5})]
+    assert world.events == [("insert", "store_minutes_log", [4]), ("commit", {0: 5})]
 
 
 def test_nothing_is_committed_while_the_store_is_away(world: Scripted) -> None:
     world.insert_failures = [StoreUnavailable("down")]
-    assert world.run(message(3)) == [("failed", "id:0:3-3"), ("pause",)]
+    assert world.run(message(3)) == [("failed", [3]), ("pause",)]
 
 
-def test_a_retry_has_the_same_rows_and_the_same_token_and_then_resumes(world: Scripted) -> None:
+def test_a_retry_has_the_same_rows_and_then_resumes(world: Scripted) -> None:
     world.insert_failures = [StoreUnavailable("down"), StoreUnavailable("down")]
     happened = world.run(message(3), message(4)) + world.run(after_s=5) + world.run(after_s=5)
     assert [event for event in happened if event[0] != "pause"] == [
-        ("failed", "id:0:3-4"),
-        ("failed", "id:0:3-4"),
-        ("insert", "store_minutes_log", [3, 4], "id:0:3-4"),
+        ("failed", [3, 4]),
+        ("failed", [3, 4]),
+        ("insert", "store_minutes_log", [3, 4]),
         ("commit", {0: 5}),
         ("resume",),
     ]
@@ -153,10 +154,10 @@ def test_what_was_inserted_before_the_store_went_is_committed(world: Scripted) -
     world.arriving = [message(9), message(10), message(20)]  # two full blocks
     original = world.insert
 
-    def second_fails(table: str, rows: pa.Table, token: str) -> None:
-        if token == "id:0:10-10":
+    def second_fails(table: str, rows: pa.Table) -> None:
+        if rows.column("present").to_pylist() == [10]:
             raise StoreUnavailable("down")
-        original(table, rows, token)
+        original(table, rows)
 
     world.insert = second_fails  # type: ignore[method-assign]
     world.sink.step(0)
@@ -167,7 +168,7 @@ def test_what_was_inserted_before_the_store_went_is_committed(world: Scripted) -
 def test_a_poisoned_message_is_dead_lettered_untouched_and_the_rest_goes_on(world: Scripted) -> None:
     assert world.run(message(3), message(4, b"rubbish"), message(5)) == [
         ("dead", "not_arrow", TOPIC, 0, 4, b"rubbish"),
-        ("insert", "store_minutes_log", [3, 5], "id:0:3-5"),
+        ("insert", "store_minutes_log", [3, 5]),
         ("commit", {0: 6}),
     ]
     assert world.metric("footfall_sinks_dead_letters_total", reason="not_arrow") == 1
@@ -191,7 +192,7 @@ def test_only_the_message_that_the_store_refuses_is_dead_lettered(world: Scripte
     world.refused = {4}
     happened = world.run(message(3), message(4), message(5))
     assert [event[:2] for event in happened if event[0] == "dead"] == [("dead", "store_rejected")]
-    assert [event[2:] for event in happened if event[0] == "insert"] == [([3], "id:0:3-3"), ([5], "id:0:5-5")]
+    assert [event[2] for event in happened if event[0] == "insert"] == [[3], [5]]
     assert happened[-1] == ("commit", {0: 6})
 
 
@@ -217,4 +218,4 @@ def test_the_end_writes_what_was_taken(world: Scripted) -> None:
 
 def test_a_block_never_reaches_over_a_multiple_of_the_stride(world: Scripted) -> None:
     happened = world.run(message(8), message(9), message(10), message(11))
-    assert [event[3] for event in happened if event[0] == "insert"] == ["id:0:8-9", "id:0:10-11"]
+    assert [event[2] for event in happened if event[0] == "insert"] == [[8, 9], [10, 11]]

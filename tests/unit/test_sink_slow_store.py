@@ -16,8 +16,8 @@ from tests.unit.test_sink_consume import TOPIC, Scripted, message
 class Slow(Scripted):
     """Every insert and every dead letter takes six seconds."""
 
-    def insert(self, table: str, rows: pa.Table, token: str) -> None:
-        super().insert(table, rows, token)
+    def insert(self, table: str, rows: pa.Table) -> None:
+        super().insert(table, rows)
         self.now_s += 6
 
     def send(self, message: Message, reason: str) -> None:
@@ -87,7 +87,7 @@ def test_a_message_that_cannot_be_fetched_is_dead_lettered_and_passed() -> None:
     world = Scripted()
     assert world.run(message(3), Message(TOPIC, 0, 4, None, b"", "unpacks_to_too_much"), message(5)) == [
         ("dead", "unpacks_to_too_much", TOPIC, 0, 4, b""),
-        ("insert", "store_minutes_log", [3, 5], "id:0:3-5"),
+        ("insert", "store_minutes_log", [3, 5]),
         ("commit", {0: 6}),
     ]
 
