@@ -61,16 +61,16 @@ class Fleet:
         self.checkpoints = Checkpoints(kafka, partitions)
         self.workers: dict[str, Worker] = {}
 
-    def worker(self, name: str, command: Sequence[str | Path] | None = None) -> Worker:
+    def worker(self, name: str, command: Sequence[str | Path] | None = None, **settings: str) -> Worker:
         """A worker of the fleet's group that nobody starts again."""
         first = self._shops.names[0]
-        more = {"STREAM_GROUP": first}
+        more = {"STREAM_GROUP": first, **settings}
         return Worker(self._directory, self._kafka, self._shops, name=f"{first}-{name}", command=command, **more)
 
-    def add(self, *names: str, command: Sequence[str | Path] | None = None) -> None:
+    def add(self, *names: str, command: Sequence[str | Path] | None = None, **settings: str) -> None:
         """Start workers; `command` is what else to run instead of `footfall stream`."""
         for name in names:
-            self.workers[name] = self.worker(name, command)
+            self.workers[name] = self.worker(name, command, **settings)
 
     def remove(self, name: str) -> None:
         """SIGTERM: it ends well, and is not started again."""

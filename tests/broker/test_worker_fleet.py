@@ -63,17 +63,22 @@ def broker_restarts(kafka: EmbeddedKafka, directory: Path) -> None:
 
 
 def network_stalls(kafka: EmbeddedKafka, directory: Path) -> None:
-    """Connections stay open and nothing comes, until a worker has given up; one that has nothing to commit waits."""
+    """Connections stay open and nothing comes, until a worker within a commit has given up; one between two waits."""
     with fleet_on(kafka.bootstrap, directory, "stalls", PARTITIONS) as fleet:
-        fleet.add("one", "two")
-        fleet.recover("start of two workers")
-        fleet.feed.send(100)
+        fleet.add("one", "two", FAIL_POINT="written:stop:20")
+        workers = list(fleet.workers.values())
+        fleet.until(lambda: any(worker.is_frozen() for worker in workers))
         fleet.feed.finish()
+
+        def go_on() -> None:
+            fleet.feed.send(1)
+            for worker in workers:
+                worker.signal(signal.SIGCONT)
+
         assert kafka.child.process is not None
         kafka.child.process.send_signal(signal.SIGSTOP)
         try:
-            workers = list(fleet.workers.values())
-            until(lambda: any(worker.child.exit_code() is not None for worker in workers), lambda: fleet.feed.send(1))
+            until(lambda: any(worker.child.exit_code() is not None for worker in workers), go_on)
             time.sleep(GIVES_UP_S)
         finally:
             kafka.child.process.send_signal(signal.SIGCONT)
