@@ -1,8 +1,8 @@
-"""Which messages make one insert: blocks whose borders depend on offsets, and on time only as a limit."""
+"""Which messages make one insert: as many as come in a limited time, up to a number of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -131,9 +131,8 @@ def _joined(topic: str, items: Sequence[Item]) -> pa.Table:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a block ends. `stride` and `rows` are functions of the log alone; the two times bound the waiting."""
+    """When a block ends: `rows` bounds what it takes, the two times how long it waits."""
 
-    stride: int = 4096
     rows: int = 50_000
     linger_s: float = 0.5
     idle_s: float = 0.25
@@ -154,25 +153,18 @@ class Blocks:
         self._limits = limits
         self._open: dict[Place, _Open] = {}
 
-    def add(self, place: Place, item: Item, since_s: float, now_s: float) -> Iterator[Block]:
-        """Add the partition's next message, which came at `since_s` or later; the blocks this closes, in their order.
+    def add(self, place: Place, item: Item, since_s: float, now_s: float) -> Block | None:
+        """Add the partition's next message, which came at `since_s` or later; the block, if this fills it.
 
-        A block never reaches over a multiple of `stride`, and ends with the message that fills `rows`.
+        A message without rows takes the room of a row.
         """
         current = self._open.get(place)
-        if (
-            current is not None
-            and item.offset // self._limits.stride != current.items[-1].offset // self._limits.stride
-        ):
-            yield self._cut(place)
-            current = None
         if current is None:
             current = self._open[place] = _Open(since_s, now_s)
         current.items.append(item)
         current.touched_s = now_s
-        current.rows += item.part.num_rows if item.part is not None else 0
-        if current.rows >= self._limits.rows:
-            yield self._cut(place)
+        current.rows += max(1, item.part.num_rows) if item.part is not None else 1
+        return self._cut(place) if current.rows >= self._limits.rows else None
 
     def is_due(self, now_s: float) -> bool:
         """Whether a block waited for `linger_s`, or heard nothing for `idle_s`."""

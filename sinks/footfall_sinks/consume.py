@@ -1,7 +1,7 @@
 """The sink's loop: take messages, insert their rows, and only then commit.
 
 One step:
-1. take what the log has, cutting blocks at their borders;
+1. take what the log has, and cut the blocks that are full or due;
 2. dead-letter a block's poisoned messages and wait for the delivery;
 3. insert its rows;
 4. commit the offsets of everything inserted, once.
@@ -116,7 +116,9 @@ class Sink:
         messages, since_s, self._taken_s = self._source.take(wait_s), self._taken_s, self._clock()
         for message in messages:
             place = message.topic, message.partition
-            self._waiting.extend(self._blocks.add(place, _item(message), since_s, self._taken_s))
+            block = self._blocks.add(place, _item(message), since_s, self._taken_s)
+            if block is not None:
+                self._waiting.append(block)
         if not self._waiting:
             self._waiting.extend(self._blocks.oldest_due(self._clock()))
         if self._retry_at_s is None or self._clock() >= self._retry_at_s:

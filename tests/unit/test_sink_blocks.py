@@ -40,7 +40,7 @@ def block_of(*values: bytes) -> Block:
     """What comes out once everything is cut."""
     blocks = Blocks(Limits())
     for offset, value in enumerate(values):
-        assert list(blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0, 0.0)) == []
+        assert blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0, 0.0) is None
     (block,) = blocks.all()
     return block
 
@@ -66,12 +66,11 @@ def test_the_columns_of_a_block_are_in_one_piece_under_the_contracts_schema() ->
     assert [column.num_chunks for column in table.columns] == [1] * len(SCHEMA)
 
 
-def test_where_a_block_ends_does_not_depend_on_what_its_rows_hold() -> None:
-    for second in (minute(1), minute(is_final=2)):
-        blocks = Blocks(Limits(rows=2))
-        cut = [
-            block
-            for offset, value in enumerate([minute(1), second, minute(1)])
-            for block in blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0, 0.0)
-        ]
-        assert [(block.items[0].offset, block.next_offset) for block in cut] == [(0, 2)]
+@pytest.mark.parametrize("second", VALUES)
+def test_a_block_ends_with_the_message_that_fills_it_whatever_that_holds(second: str) -> None:
+    blocks = Blocks(Limits(rows=2))
+    cut = [
+        blocks.add((TOPIC, 0), open_item(TOPIC, offset, b"s1", value), 0.0, 0.0)
+        for offset, value in enumerate([minute(1), VALUES[second], minute(1)])
+    ]
+    assert [block and (block.items[0].offset, block.next_offset) for block in cut] == [None, (0, 2), None]

@@ -44,9 +44,7 @@ class Scripted:
         self.refused: set[int] = set()
         self.now_s = 0.0
         self.registry = CollectorRegistry()
-        self.sink = Sink(
-            self, self, self, SinkMetrics(self.registry), limits=Limits(stride=10), clock=lambda: self.now_s
-        )
+        self.sink = Sink(self, self, self, SinkMetrics(self.registry), limits=Limits(rows=5), clock=lambda: self.now_s)
 
     def take(self, wait_s: float) -> Sequence[Message]:
         self.waits_s.append(wait_s)
@@ -151,17 +149,17 @@ def test_a_retry_has_the_same_rows_and_then_resumes(world: Scripted) -> None:
 
 def test_what_was_inserted_before_the_store_went_is_committed(world: Scripted) -> None:
     world.insert_failures = []
-    world.arriving = [message(9), message(10), message(20)]  # two full blocks
+    world.arriving = [message(offset) for offset in range(10)]  # two full blocks
     original = world.insert
 
     def second_fails(table: str, rows: pa.Table) -> None:
-        if rows.column("present").to_pylist() == [10]:
+        if rows.column("present").to_pylist() == [5, 6, 7, 8, 9]:
             raise StoreUnavailable("down")
         original(table, rows)
 
     world.insert = second_fails  # type: ignore[method-assign]
     world.sink.step(0)
-    assert ("commit", {0: 10}) in world.events
+    assert ("commit", {0: 5}) in world.events
     assert world.events[-1] == ("pause",)
 
 
@@ -216,6 +214,7 @@ def test_the_end_writes_what_was_taken(world: Scripted) -> None:
     assert [event[0] for event in world.events] == ["insert", "commit"]
 
 
-def test_a_block_never_reaches_over_a_multiple_of_the_stride(world: Scripted) -> None:
-    happened = world.run(message(8), message(9), message(10), message(11))
-    assert [event[2] for event in happened if event[0] == "insert"] == [[8, 9], [10, 11]]
+def test_a_full_block_does_not_wait(world: Scripted) -> None:
+    world.arriving = [message(offset) for offset in range(6)]
+    world.sink.step(0)
+    assert world.events == [("insert", "store_minutes_log", [0, 1, 2, 3, 4]), ("commit", {0: 5})]
