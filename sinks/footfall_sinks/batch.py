@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import pyarrow as pa
 from footfall_events import schemas, topics
@@ -37,15 +38,23 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One message: its rows, or the reason why it has none."""
+class Item(NamedTuple):
+    """One message: its rows, or the reason why it has none and its bytes as they came."""
 
     offset: int
     key: bytes | None
-    value: bytes
     part: RowsPart | None
     poison: str = ""
+    unread: bytes = b""
+
+    @property
+    def value(self) -> bytes:
+        """The message as it came."""
+        return self.part.value if self.part is not None else self.unread
+
+    def poisoned(self, reason: str) -> Item:
+        """The same message without rows."""
+        return Item(self.offset, self.key, None, reason, self.value)
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,9 @@ def read_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
 def open_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
     """Open one message; its rows are read and judged with those of its whole block, for a third of the time."""
     try:
-        return Item(offset, key, value, TARGETS[topic].reader.open(value))
+        return Item(offset, key, TARGETS[topic].reader.open(value))
     except PoisonEvent as error:
-        return Item(offset, key, value, None, error.reason)
+        return Item(offset, key, None, error.reason, value)
 
 
 def judged(block: Block) -> Block:
@@ -111,7 +120,7 @@ def _judged_alone(topic: str, item: Item) -> Item:
     try:
         _refuse(_joined(topic, [item]))
     except PoisonEvent as error:
-        return Item(item.offset, item.key, item.value, None, error.reason)
+        return item.poisoned(error.reason)
     return item
 
 

@@ -15,13 +15,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 from footfall_events.errors import PoisonEvent, Retryable, StoreUnavailable
 
-from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place, open_item
+from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place
 from footfall_sinks.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
@@ -30,23 +29,11 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 _LONGEST_WRITE_S = 10.0
 
 
-@dataclass(frozen=True)
-class Message:
-    """One message as it came; `poison` is the reason why its bytes could not even be fetched."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes
-    poison: str = ""
-
-
 class Source(Protocol):
     """The log as the sink sees it; `take` reports rebalances through the callback given at its creation."""
 
-    def take(self, wait_s: float) -> Sequence[Message]:
-        """What arrives within `wait_s`, in order of offsets within a partition."""
+    def take(self, wait_s: float) -> Sequence[tuple[Place, Item]]:
+        """The messages that arrive within `wait_s`, in order of offsets within a partition."""
 
     def pause(self) -> None:
         """Deliver nothing until `resume`; partitions assigned meanwhile may deliver until the next call."""
@@ -68,7 +55,7 @@ class Store(Protocol):
 class DeadLetters(Protocol):
     """Where poisoned messages go; raises BrokerUnavailable."""
 
-    def send(self, message: Message, reason: str) -> None:
+    def send(self, place: Place, item: Item, reason: str) -> None:
         """Returning means that the broker has it."""
 
 
@@ -113,10 +100,9 @@ class Sink:
             self._source.pause()
         elif self._blocks.is_due(self._clock()):
             wait_s = 0.0
-        messages, since_s, self._taken_s = self._source.take(wait_s), self._taken_s, self._clock()
-        for message in messages:
-            place = message.topic, message.partition
-            block = self._blocks.add(place, _item(message), since_s, self._taken_s)
+        taken, since_s, self._taken_s = self._source.take(wait_s), self._taken_s, self._clock()
+        for place, item in taken:
+            block = self._blocks.add(place, item, since_s, self._taken_s)
             if block is not None:
                 self._waiting.append(block)
         if not self._waiting:
@@ -197,7 +183,7 @@ class Sink:
         grave = (block.place, item.offset)
         if grave in self._buried:  # a retry of the block
             return
-        self._dead_letters.send(Message(block.topic, block.partition, item.offset, item.key, item.value), reason)
+        self._dead_letters.send(block.place, item, reason)
         self._buried.add(grave)
         self._metrics.dead_letters.labels(reason).inc()
         log.warning("dead letter: %s at %s/%d/%d", reason, block.topic, block.partition, item.offset)
@@ -237,9 +223,3 @@ class Sink:
     def _is_back(self) -> None:
         self._metrics.paused.set(0)
         self._wait_s = _FIRST_WAIT_S
-
-
-def _item(message: Message) -> Item:
-    if message.poison:
-        return Item(message.offset, message.key, message.value, None, message.poison)
-    return open_item(message.topic, message.offset, message.key, message.value)

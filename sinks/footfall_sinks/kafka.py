@@ -8,19 +8,18 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 from footfall_events import topics
 from footfall_events.dead_letters import letter_headers, omitted_header
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.producing import PRODUCER
 
-from footfall_sinks.batch import TARGETS, Place
-from footfall_sinks.consume import Message
+from footfall_sinks.batch import TARGETS, Item, Place, open_item
 from footfall_sinks.settings import SinkSettings
 
 _MESSAGES_A_STEP = 500
@@ -56,14 +55,14 @@ class KafkaSource:
         )
         self._consumer.subscribe(list(TARGETS), on_assign=self._assigned, on_revoke=self._lost, on_lost=self._lost)
 
-    def take(self, wait_s: float) -> Sequence[Message]:
-        taken: list[Message] = []
-        refused: dict[Place, KafkaMessage] = {}
+    def take(self, wait_s: float) -> Sequence[tuple[Place, Item]]:
+        taken: list[tuple[Place, Item]] = []
+        refused: dict[Place, Message] = {}
         for message in self._consumer.consume(_MESSAGES_A_STEP, wait_s):
             error = message.error()
             if error is None:
-                taken.append(_message(message))
-                self._stepped_over.pop((taken[-1].topic, taken[-1].partition), None)
+                taken.append(_read(message))
+                self._stepped_over.pop(taken[-1][0], None)
             elif error.fatal():
                 raise KafkaException(error)
             elif error.code() == KafkaError._BAD_COMPRESSION:
@@ -94,7 +93,7 @@ class KafkaSource:
         """Leave the group."""
         self._consumer.close()
 
-    def _step_over(self, place: Place, first: int) -> Message:
+    def _step_over(self, place: Place, first: int) -> tuple[Place, Item]:
         """Go on behind one message that cannot be unpacked; its client would ask for it for ever.
 
         `first` begins a batch of the log, in which everything is as unreadable: one message a call is stepped over.
@@ -102,7 +101,7 @@ class KafkaSource:
         offset = max(first, self._stepped_over.get(place, first))
         self._stepped_over[place] = offset + 1
         self._consumer.seek(TopicPartition(*place, offset + 1))
-        return Message(*place, offset, None, b"", UNPACKS_TO_TOO_MUCH)
+        return place, Item(offset, None, None, UNPACKS_TO_TOO_MUCH)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """A partition that was paused when it was lost is still paused when it comes back, whatever happened since."""
@@ -133,15 +132,15 @@ class KafkaDeadLetters:
             }
         )
 
-    def send(self, message: Message, reason: str) -> None:
+    def send(self, place: Place, item: Item, reason: str) -> None:
         """Raises BrokerUnavailable if the delivery is not confirmed in time.
 
         A value too large for the topic of dead letters stays where it is: `omitted_bytes` says how long it is.
         """
-        headers: Headers = [*letter_headers(reason, message.topic, message.partition, message.offset)]
-        error = self._deliver(message.key, message.value, headers)
+        headers: Headers = [*letter_headers(reason, *place, item.offset)]
+        error = self._deliver(item.key, item.value, headers)
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            error = self._deliver(message.key, b"", [*headers, omitted_header(message.value)])
+            error = self._deliver(item.key, b"", [*headers, omitted_header(item.value)])
         if error is not None:
             raise BrokerUnavailable(error.name())
 
@@ -180,11 +179,11 @@ def check_topics(client_settings: Mapping[str, str]) -> None:
         raise BrokerUnavailable(_name(error)) from error
 
 
-def _message(message: KafkaMessage) -> Message:
+def _read(message: Message) -> tuple[Place, Item]:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise ValueError("a message without a place")
-    return Message(topic, partition, offset, _bytes(message.key()), _bytes(message.value()) or b"")
+    return (topic, partition), open_item(topic, offset, _bytes(message.key()), _bytes(message.value()) or b"")
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

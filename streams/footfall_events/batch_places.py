@@ -46,7 +46,7 @@ def _lengths(column: pa.Array, buffers: Sequence[pa.Buffer | None]) -> list[int]
 
 
 def rows_at(
-    schema: pa.Schema, bodies: Sequence[memoryview], rows: int, spans: Mapping[str, Sequence[Span]]
+    schema: pa.Schema, bodies: Sequence[bytes], rows: int, spans: Mapping[str, Sequence[Span]]
 ) -> pa.Table | None:
     """The rows of bodies of one length, of so many rows at these spans each, one behind the other; to be validated.
 

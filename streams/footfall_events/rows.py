@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -74,13 +75,35 @@ def open_rows(value: bytes, schema: pa.Schema) -> pa.RecordBatch:
     return batch
 
 
-@dataclass(frozen=True, slots=True)
-class RowsPart:
-    """A value's record batch, encapsulated as it came, the rows that it claims, and what stands before its body."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """What stands before the body of a batch, and says where its columns are; values that are alike share one."""
 
-    batch: memoryview
-    num_rows: int
     head: bytes
+    num_rows: int
+    body_bytes: int
+
+
+class RowsPart(NamedTuple):
+    """A value whose rows are not read yet: what many have in common, several kB, is kept once."""
+
+    schema: bytes
+    frame: Frame
+    body: bytes
+    unusual: bytes | None = None
+    """The value as it came, if it is written in another way."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that the value claims."""
+        return self.frame.num_rows
+
+    @property
+    def value(self) -> bytes:
+        """The value as it came."""
+        if self.unusual is not None:
+            return self.unusual
+        return b"".join((self.schema, self.frame.head, self.body, END_OF_STREAM))
 
 
 class RowsReader:
@@ -93,19 +116,17 @@ class RowsReader:
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
         self._written = schema.serialize().to_pybytes()
-        self._known, self._latest = {self._written}, self._written
-        self._spans: dict[bytes, dict[str, list[Span]] | None] = {}
+        self._known, self._latest = {self._written: self._written}, self._written
+        self._frames: dict[bytes, Frame] = {}
+        self._spans: dict[Frame, dict[str, list[Span]] | None] = {}
 
     def open(self, value: bytes) -> RowsPart:
         """The rows of one value, not read yet; raises PoisonEvent for all that can be told without them."""
-        try:
-            part = self._usual(value)
-        except (struct.error, IndexError):
-            part = None
+        part = self._usual(value)
         if part is None:
-            batch = open_rows(value, self._schema)
-            written = batch.serialize().to_pybytes()
-            part = RowsPart(memoryview(written), batch.num_rows, written[: message_end(written, 0)])
+            again = self._usual(encode_rows(open_rows(value, self._schema)))
+            assert again is not None
+            part = again._replace(unusual=value)
         return part
 
     def read(self, parts: Sequence[RowsPart]) -> pa.Table:
@@ -120,28 +141,27 @@ class RowsReader:
         return table
 
     def _by_arrow(self, parts: Sequence[RowsPart]) -> pa.Table:
-        joined = b"".join([self._written, *(part.batch for part in parts), END_OF_STREAM])
-        with pa.ipc.open_stream(joined) as stream:
+        batches = chain.from_iterable((part.frame.head, part.body) for part in parts)
+        with pa.ipc.open_stream(b"".join((self._written, *batches, END_OF_STREAM))) as stream:
             return stream.read_all()
 
     def _by_place(self, parts: Sequence[RowsPart]) -> pa.Table | None:
         """The rows of plain batches; None if there are others among them, or few that are alike."""
-        alike: dict[bytes, list[int]] = {}
+        alike: dict[Frame, list[int]] = {}
         for place, part in enumerate(parts):
-            alike.setdefault(part.head, []).append(place)
+            alike.setdefault(part.frame, []).append(place)
         if len(parts) < _ALIKE * max(1, len(alike)):
             return None
         tables, order = [], []
-        for head, places in alike.items():
-            spans = self._spans[head] if head in self._spans else self._learn(parts[places[0]])
+        for frame, places in alike.items():
+            spans = self._spans[frame] if frame in self._spans else self._learn(parts[places[0]])
             if spans is None:
                 return None
-            rows = parts[places[0]].num_rows
-            table = rows_at(self._schema, [parts[place].batch[len(head) :] for place in places], rows, spans)
+            table = rows_at(self._schema, [parts[place].body for place in places], frame.num_rows, spans)
             if table is None:
                 return None
             tables.append(table)
-            order.append(np.repeat(places, rows))
+            order.append(np.repeat(places, frame.num_rows))
         if len(tables) == 1:
             return tables[0]
         places_of_rows = np.argsort(np.concatenate(order), kind="stable")
@@ -150,39 +170,50 @@ class RowsReader:
         return pa.concat_tables(tables).take(by_part)
 
     def _learn(self, part: RowsPart) -> dict[str, list[Span]] | None:
-        """Where the values of a part lie, and of all that have the same head; raises as Arrow does."""
-        value = pa.py_buffer(part.batch)
+        """Where the values of a part lie, and of all that are alike; raises as Arrow does."""
+        value = pa.py_buffer(part.frame.head + part.body)
         batch = pa.ipc.read_record_batch(value, self._schema)
         batch.validate(full=True)
         if len(self._spans) >= _KNOWN_HEADS:
             self._spans.clear()
-        found = spans_of(batch, value, len(part.head), value.size - len(part.head))
-        self._spans[part.head] = found
+        found = spans_of(batch, value, len(part.frame.head), len(part.body))
+        self._spans[part.frame] = found
         return found
 
     def _usual(self, value: bytes) -> RowsPart | None:
         """A schema met before, an uncompressed batch of the format's current version, and the end of the stream."""
         if len(value) > MAX_BATCH_BYTES:
             return None
-        begin = len(self._latest)
-        if not value.startswith(self._latest):
-            begin = message_end(value, 0)
-            if not self._knows(value[:begin]):
+        try:
+            begin = len(self._latest)
+            if not value.startswith(self._latest):
+                begin = message_end(value, 0)
+                if not self._knows(value[:begin]):
+                    return None
+            body = message_end(value, begin)
+            frame = self._frame(value[begin:body])
+        except (struct.error, IndexError):
+            return None
+        if frame is None or value[body + frame.body_bytes :] != END_OF_STREAM:
+            return None
+        return RowsPart(self._latest, frame, value[body : body + frame.body_bytes])
+
+    def _frame(self, head: bytes) -> Frame | None:
+        """The frame with this head, if that belongs to a plain batch; many are remembered."""
+        frame = self._frames.get(head)
+        if frame is None:
+            found = _plain_batch(head)
+            if found is None:
                 return None
-        body = message_end(value, begin)
-        head = value[begin:body]
-        found = _plain_batch(head)
-        if found is None:
-            return None
-        num_rows, length = found
-        if length < 0 or value[body + length :] != END_OF_STREAM:
-            return None
-        return RowsPart(memoryview(value)[begin : body + length], num_rows, head)
+            if len(self._frames) >= _KNOWN_HEADS:
+                self._frames.clear()
+            frame = self._frames[head] = Frame(head, *found)
+        return frame
 
     def _knows(self, written: bytes) -> bool:
         """Whether these bytes are the schema, whatever its metadata; a few such are remembered."""
         if written in self._known:
-            self._latest = written
+            self._latest = self._known[written]
             return True
         try:
             found = pa.ipc.read_schema(pa.BufferReader(written))
@@ -190,8 +221,9 @@ class RowsReader:
             return False
         if not found.equals(self._schema, check_metadata=False):
             return False
-        if len(self._known) < _KNOWN_SCHEMAS:
-            self._known.add(written)
+        if len(self._known) >= _KNOWN_SCHEMAS:
+            self._known.clear()
+        self._latest = self._known[written] = written
         return True
 
 
@@ -201,12 +233,8 @@ def message_end(value: bytes, begin: int) -> int:
     return begin + 8 + int(size) if marker == _CONTINUES else len(value)
 
 
-@lru_cache(maxsize=1024)
 def _plain_batch(head: bytes) -> tuple[int, int] | None:
-    """Rows and bytes of the body of an uncompressed batch of the format's current version; None for anything else.
-
-    Batches of as many rows mostly have the same head.
-    """
+    """Rows and bytes of the body of an uncompressed batch of the format's current version; None for anything else."""
     metadata = head[8:]
     table = struct.unpack_from("<I", metadata)[0]
     batch = _child_table(metadata, table, _HEADER)
@@ -215,7 +243,8 @@ def _plain_batch(head: bytes) -> tuple[int, int] | None:
         and _field(metadata, table, _HEADER_TYPE, "<B") == _RECORD_BATCH
         and not _is_compressed(metadata)
     )
-    return (_field(metadata, batch, _LENGTH, "<q"), _field(metadata, table, _BODY_LENGTH, "<q")) if plain else None
+    num_rows, body_bytes = _field(metadata, batch, _LENGTH, "<q"), _field(metadata, table, _BODY_LENGTH, "<q")
+    return (num_rows, body_bytes) if plain and body_bytes >= 0 else None
 
 
 def _field(flatbuffer: bytes, table: int, field: int, kind: str) -> int:

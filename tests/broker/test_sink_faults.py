@@ -15,9 +15,9 @@ import pytest
 from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.topics import apply_topics
 from footfall_events.errors import StoreUnavailable
-from footfall_sinks.batch import Limits, Place
+from footfall_sinks.batch import Item, Limits, Place
 from footfall_sinks.clickhouse import ClickHouseStore
-from footfall_sinks.consume import Message, Sink
+from footfall_sinks.consume import Sink
 from footfall_sinks.kafka import KafkaDeadLetters, KafkaSource
 from footfall_sinks.metrics import SinkMetrics
 from footfall_sinks.migrate import apply_schema
@@ -251,10 +251,10 @@ def test_a_sink_without_tables_waits_and_names_the_command_that_makes_them(
 class CommitsFirst(KafkaSource):
     """Broken on purpose: what was taken counts as done."""
 
-    def take(self, wait_s: float) -> Sequence[Message]:
+    def take(self, wait_s: float) -> Sequence[tuple[Place, Item]]:
         taken = super().take(wait_s)
         if taken:
-            super().commit({(one.topic, one.partition): one.offset + 1 for one in taken})
+            super().commit({place: item.offset + 1 for place, item in taken})
         return taken
 
     def commit(self, offsets: Mapping[Place, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from footfall_events import schemas
-from footfall_events.rows import decode_rows, encode_rows
+from footfall_events.rows import END_OF_STREAM, decode_rows, encode_rows
 from footfall_sinks.batch import Block, Blocks, Item, Limits, open_item, read_item
 
 TOPIC = "store_minutes.v1"
@@ -26,6 +26,16 @@ def minute(present: int | None = 1, **other: Any) -> bytes:
     return encode_rows(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
 
 
+def unusual(value: bytes) -> bytes:
+    """The same rows as an older Arrow frames them, but for the end."""
+    batch = pa.ipc.open_stream(value).read_next_batch()
+    options = pa.ipc.IpcWriteOptions(use_legacy_format=True)
+    with pa.BufferOutputStream() as sink:
+        with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
+            stream.write_batch(batch)
+        return bytes(sink.getvalue())[:-4] + END_OF_STREAM
+
+
 NONE = encode_rows(pa.RecordBatch.from_pylist([], schema=SCHEMA))
 VALUES = {
     "sound": minute(7),
@@ -33,6 +43,8 @@ VALUES = {
     "null": minute(None),
     "bad value": minute(is_final=2),
     "rubbish": b"rubbish",
+    "older framing": unusual(minute(7)),
+    "bad value in older framing": unusual(minute(is_final=2)),
 }
 
 
@@ -56,6 +68,7 @@ def test_a_block_is_what_its_messages_are_each_by_itself(kinds: tuple[str, ...])
     alone = [read_item(TOPIC, offset, b"s1", value) for offset, value in enumerate(values)]
     block = block_of(*values)
     assert [facts(item) for item in block.items] == [facts(item) for item in alone]
+    assert [item.value for item in block.items] == values
     assert block.table().to_pylist() == [row for item in alone for row in facts(item)[3]]
 
 

@@ -11,8 +11,8 @@ import pytest
 from footfall_events import schemas
 from footfall_events.errors import BrokerUnavailable, PoisonEvent, StoreUnavailable
 from footfall_events.rows import encode_rows
-from footfall_sinks.batch import Limits, Place
-from footfall_sinks.consume import Message, Sink
+from footfall_sinks.batch import Item, Limits, Place, open_item
+from footfall_sinks.consume import Sink
 from footfall_sinks.metrics import SinkMetrics
 from prometheus_client import CollectorRegistry
 
@@ -27,8 +27,8 @@ def minute(present: int) -> bytes:
     return encode_rows(pa.RecordBatch.from_pylist([row], schema=schemas.STORE_MINUTES))
 
 
-def message(offset: int, value: bytes | None = None, partition: int = 0) -> Message:
-    return Message(TOPIC, partition, offset, b"s1", minute(offset) if value is None else value)
+def message(offset: int, value: bytes | None = None, partition: int = 0) -> tuple[Place, Item]:
+    return (TOPIC, partition), open_item(TOPIC, offset, b"s1", minute(offset) if value is None else value)
 
 
 class Scripted:
@@ -36,7 +36,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
-        self.arriving: list[Message] = []
+        self.arriving: list[tuple[Place, Item]] = []
         self.waits_s: list[float] = []
         self.insert_failures: list[Exception] = []
         self.commit_failures: list[Exception] = []
@@ -46,7 +46,7 @@ class Scripted:
         self.registry = CollectorRegistry()
         self.sink = Sink(self, self, self, SinkMetrics(self.registry), limits=Limits(rows=5), clock=lambda: self.now_s)
 
-    def take(self, wait_s: float) -> Sequence[Message]:
+    def take(self, wait_s: float) -> Sequence[tuple[Place, Item]]:
         self.waits_s.append(wait_s)
         taken, self.arriving = self.arriving, []
         return taken
@@ -71,12 +71,12 @@ class Scripted:
             raise PoisonEvent("store_rejected")
         self.events.append(("insert", table, present))
 
-    def send(self, message: Message, reason: str) -> None:
+    def send(self, place: Place, item: Item, reason: str) -> None:
         if self.dead_letter_failures:
             raise self.dead_letter_failures.pop(0)
-        self.events.append(("dead", reason, message.topic, message.partition, message.offset, message.value))
+        self.events.append(("dead", reason, *place, item.offset, item.value))
 
-    def run(self, *messages: Message, after_s: float = 2.0) -> list[tuple[Any, ...]]:
+    def run(self, *messages: tuple[Place, Item], after_s: float = 2.0) -> list[tuple[Any, ...]]:
         """Deliver, let time pass, step again; what happened since the last call."""
         self.arriving = list(messages)
         self.sink.step(0)

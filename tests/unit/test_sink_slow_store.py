@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pytest
 from footfall_events.errors import BrokerUnavailable, StoreUnavailable
-from footfall_sinks.consume import Message
+from footfall_sinks.batch import Item, Place
 from footfall_sinks.settings import SinkSettings
 
 from tests.unit.test_sink_consume import TOPIC, Scripted, message
@@ -20,11 +20,11 @@ class Slow(Scripted):
         super().insert(table, rows)
         self.now_s += 6
 
-    def send(self, message: Message, reason: str) -> None:
-        super().send(message, reason)
+    def send(self, place: Place, item: Item, reason: str) -> None:
+        super().send(place, item, reason)
         self.now_s += 6
 
-    def steps(self, messages: Iterable[Message], number: int) -> list[list[str]]:
+    def steps(self, messages: Iterable[tuple[Place, Item]], number: int) -> list[list[str]]:
         """What each step did, the first of which takes the messages in."""
         self.arriving = list(messages)
         happened = []
@@ -84,7 +84,8 @@ def test_the_end_tries_nothing_while_something_is_away(what: str) -> None:
 
 def test_a_message_that_cannot_be_fetched_is_dead_lettered_and_passed() -> None:
     world = Scripted()
-    assert world.run(message(3), Message(TOPIC, 0, 4, None, b"", "unpacks_to_too_much"), message(5)) == [
+    unread = (TOPIC, 0), Item(4, None, None, "unpacks_to_too_much")
+    assert world.run(message(3), unread, message(5)) == [
         ("dead", "unpacks_to_too_much", TOPIC, 0, 4, b""),
         ("insert", "store_minutes_log", [3, 5]),
         ("commit", {0: 6}),
