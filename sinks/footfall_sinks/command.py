@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
@@ -82,7 +83,10 @@ def _consume(settings: SinkSettings, metrics: SinkMetrics, stop: threading.Event
         check_topics(settings.kafka())
         return True
 
-    with closing(ClickHouseStore(settings.clickhouse, timeout_s=settings.store_timeout_s)) as store:
+    with (
+        closing(ClickHouseStore(settings.clickhouse, timeout_s=settings.store_timeout_s)) as store,
+        ThreadPoolExecutor(1) as inserts,
+    ):
         try:
             store.connect()
         except StoreUnavailable as error:
@@ -91,7 +95,7 @@ def _consume(settings: SinkSettings, metrics: SinkMetrics, stop: threading.Event
             return
         source = KafkaSource(settings, on_lost=lambda places: sink.lose(places))
         letters = KafkaDeadLetters(settings)
-        sink = Sink(source, store, letters, metrics, limits=settings.limits, clock=time.monotonic)
+        sink = Sink(source, store, letters, metrics, limits=settings.limits, inserts=inserts, clock=time.monotonic)
         try:
             while not stop.is_set():
                 sink.step(_STEP_S)

@@ -3,7 +3,7 @@
 One step:
 1. take what the log has, and cut the blocks that are full or due;
 2. dead-letter a block's poisoned messages and wait for the delivery;
-3. insert its rows;
+3. insert its rows, and meanwhile take what comes, until another block waits;
 4. commit the offsets of everything inserted, once.
 If the store or the broker does not answer, the partitions are paused, polling goes on so that the group keeps us,
 and the blocks are tried again: what is inserted twice is one row to whoever asks. One step writes for a limited time,
@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Protocol
 
 import pyarrow as pa
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 _LONGEST_WRITE_S = 10.0
+_AHEAD_S = 0.01
+"""How long the end of an insert may go unnoticed."""
 
 
 class Source(Protocol):
@@ -64,7 +67,7 @@ class _Enough(Exception):
 
 
 class Sink:
-    """Nothing is committed before it is inserted. `clock` gives monotonic seconds."""
+    """Nothing is committed before it is inserted. `inserts` runs one at a time; `clock` gives monotonic seconds."""
 
     def __init__(
         self,
@@ -74,12 +77,14 @@ class Sink:
         metrics: SinkMetrics,
         *,
         limits: Limits,
+        inserts: Executor,
         clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._store = store
         self._dead_letters = dead_letters
         self._metrics = metrics
+        self._inserts = inserts
         self._clock = clock
         self._blocks = Blocks(limits)
         self._waiting: deque[Block] = deque()
@@ -98,13 +103,9 @@ class Sink:
         if self._retry_at_s is not None:
             # A rebalance during the outage assigns partitions that are not paused yet.
             self._source.pause()
-        elif self._blocks.is_due(self._clock()):
+        elif self._waiting or self._blocks.is_due(self._clock()):
             wait_s = 0.0
-        taken, since_s, self._taken_s = self._source.take(wait_s), self._taken_s, self._clock()
-        for place, item in taken:
-            block = self._blocks.add(place, item, since_s, self._taken_s)
-            if block is not None:
-                self._waiting.append(block)
+        self._take(wait_s)
         if not self._waiting:
             self._waiting.extend(self._blocks.oldest_due(self._clock()))
         if self._retry_at_s is None or self._clock() >= self._retry_at_s:
@@ -131,12 +132,19 @@ class Sink:
         self._waiting = kept
         self._buried = {grave for grave in self._buried if grave[0] not in gone}
 
+    def _take(self, wait_s: float) -> None:
+        taken, since_s, self._taken_s = self._source.take(wait_s), self._taken_s, self._clock()
+        for place, item in taken:
+            block = self._blocks.add(place, item, since_s, self._taken_s)
+            if block is not None:
+                self._waiting.append(block)
+
     def _write(self) -> None:
+        """Write and commit what waits; blocks that are cut meanwhile are the next step's."""
         self._write_until_s = self._clock() + _LONGEST_WRITE_S
         try:
             try:
-                while self._waiting:
-                    self._write_first()
+                self._write_in_turn(tuple(self._waiting))
             finally:
                 self._commit()
         except Retryable as error:
@@ -146,19 +154,30 @@ class Sink:
         else:
             self._go_on()
 
-    def _write_first(self) -> None:
+    def _write_in_turn(self, blocks: Iterable[Block]) -> None:
+        """Write the first ones of those that wait, but for those whose partition is lost meanwhile."""
+        for block in blocks:
+            if self._is_first(block):
+                self._write_first(block)
+
+    def _is_first(self, block: Block) -> bool:
+        return bool(self._waiting) and self._waiting[0] is block
+
+    def _write_first(self, block: Block) -> None:
         """Bury and insert the first block that waits; or, if the store refuses it, make blocks of its messages."""
-        block = self._waiting[0]
         self._bury(block)
-        try:
-            self._insert(block)
-        except PoisonEvent as error:
+        refused = self._insert(block)
+        if not self._is_first(block):
+            return
+        if refused:
             if len(block.items) > 1:
                 # Only the messages that the store refuses by themselves are poisoned.
+                alone = [block.alone(item) for item in block.items]
                 self._waiting.popleft()
-                self._waiting.extendleft(block.alone(item) for item in reversed(block.items))
+                self._waiting.extendleft(reversed(alone))
+                self._write_in_turn(alone)
                 return
-            self._dead_letter(block, block.items[0], error.reason)
+            self._dead_letter(block, block.items[0], refused)
         self._inserted[block.place] = block.next_offset
         self._waiting.popleft()
         self._breathe()
@@ -188,16 +207,24 @@ class Sink:
         self._metrics.dead_letters.labels(reason).inc()
         log.warning("dead letter: %s at %s/%d/%d", reason, block.topic, block.partition, item.offset)
 
-    def _insert(self, block: Block) -> None:
+    def _insert(self, block: Block) -> str:
+        """Insert the block's rows, and read ahead until another block waits; why the store refuses them, if it does."""
         rows = block.rows
         if not rows:
-            return
+            return ""
         table = TARGETS[block.topic].table
         started_s = self._clock()
-        self._store.insert(table, block.table())
+        insert = self._inserts.submit(self._store.insert, table, block.table())
+        while self._retry_at_s is None and len(self._waiting) == 1 and not insert.done():
+            self._take(_AHEAD_S)
+        try:
+            insert.result()
+        except PoisonEvent as error:
+            return error.reason
         self._metrics.insert_seconds.observe(self._clock() - started_s)
         self._metrics.inserts.labels(table).inc()
         self._metrics.rows.labels(table).inc(rows)
+        return ""
 
     def _put_off(self, error: Retryable) -> None:
         reason = "store" if isinstance(error, StoreUnavailable) else "broker"

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -274,11 +275,11 @@ def crash(settings: SinkSettings, kind: type[KafkaSource]) -> None:
     def forget(places: Iterable[Place]) -> None:
         """A crash tells nobody."""
 
-    with closing(kind(settings, forget)) as source:
+    with closing(kind(settings, forget)) as source, ThreadPoolExecutor(1) as inserts:
         registry = CollectorRegistry()
         limits = Limits(linger_s=0.1, idle_s=0.1)
         letters, metrics = KafkaDeadLetters(settings), SinkMetrics(registry)
-        sink = Sink(source, Away(), letters, metrics, limits=limits, clock=time.monotonic)
+        sink = Sink(source, Away(), letters, metrics, limits=limits, inserts=inserts, clock=time.monotonic)
 
         def has_taken() -> bool:
             sink.step(0.1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -31,12 +33,31 @@ def message(offset: int, value: bytes | None = None, partition: int = 0) -> tupl
     return (TOPIC, partition), open_item(TOPIC, offset, b"s1", minute(offset) if value is None else value)
 
 
-class Scripted:
-    """A log, a store and a dead letter topic that write down what happens, in order, and fail on demand."""
+class Insert(Future[None]):
+    """What is done when it is asked for; that it is over is known earlier."""
+
+    def __init__(self, insert: Callable[[], None], is_over: Callable[[], bool]) -> None:
+        super().__init__()
+        self._insert, self._is_over = insert, is_over
+
+    def done(self) -> bool:
+        return self._is_over()
+
+    def result(self, timeout: float | None = None) -> None:
+        self._insert()
+
+
+class Scripted(Executor):
+    """A log, a store and a dead letter topic that write down what happens, in order, and fail on demand.
+
+    An insert lasts as long as so many looks at the log.
+    """
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.arriving: list[tuple[Place, Item]] = []
+        self.later: list[list[tuple[Place, Item]]] = []
+        self.an_insert_lasts = 0
         self.waits_s: list[float] = []
         self.insert_failures: list[Exception] = []
         self.commit_failures: list[Exception] = []
@@ -44,11 +65,12 @@ class Scripted:
         self.refused: set[int] = set()
         self.now_s = 0.0
         self.registry = CollectorRegistry()
-        self.sink = Sink(self, self, self, SinkMetrics(self.registry), limits=Limits(rows=5), clock=lambda: self.now_s)
+        metrics, limits = SinkMetrics(self.registry), Limits(rows=5)
+        self.sink = Sink(self, self, self, metrics, limits=limits, inserts=self, clock=lambda: self.now_s)
 
     def take(self, wait_s: float) -> Sequence[tuple[Place, Item]]:
         self.waits_s.append(wait_s)
-        taken, self.arriving = self.arriving, []
+        taken, self.arriving = self.arriving, self.later.pop(0) if self.later else []
         return taken
 
     def pause(self) -> None:
@@ -75,6 +97,10 @@ class Scripted:
         if self.dead_letter_failures:
             raise self.dead_letter_failures.pop(0)
         self.events.append(("dead", reason, *place, item.offset, item.value))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **_: Any) -> Future[Any]:
+        over = len(self.waits_s) + self.an_insert_lasts
+        return Insert(partial(fn, *args), lambda: len(self.waits_s) >= over)
 
     def run(self, *messages: tuple[Place, Item], after_s: float = 2.0) -> list[tuple[Any, ...]]:
         """Deliver, let time pass, step again; what happened since the last call."""
