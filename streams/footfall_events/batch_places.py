@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,52 +16,100 @@ _OFFSET = np.dtype("<i4")
 _MOST_CHARACTERS = 2**31 - 1
 
 
-def spans_of(batch: pa.RecordBatch, value: pa.Buffer, body: int, size: int) -> dict[str, list[Span]] | None:
-    """Of each column of a sound batch, read from a value with its body there: values, or offsets and characters.
+class ColumnPlace(NamedTuple):
+    """Where one column lies in the body."""
 
-    None for a batch with nulls, or with a column of anything but strings or numbers of whole bytes.
+    values: Span
+    """Numbers, the bits of truth values, or the offsets of strings."""
+    characters: Span = (0, 0)
+    """Of strings."""
+    validity: Span = (0, 0)
+    """A bit a row, 0 for a null; empty if there are none."""
+    null_count: int = 0
+
+
+def places_of(batch: pa.RecordBatch, value: pa.Buffer, body: int, size: int) -> dict[str, ColumnPlace] | None:
+    """Where each column of a sound batch lies, which was read from a value with its body there.
+
+    None for a batch with a column of anything but strings, truth values and numbers of whole bytes.
     """
-    spans: dict[str, list[Span]] = {}
+    places: dict[str, ColumnPlace] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        nulls, *buffers = column.buffers()
-        lengths = _lengths(column, buffers)
-        if nulls is not None or column.offset or not lengths:
+        lengths = _lengths(column)
+        if column.offset or not lengths:
             return None
-        spans[name] = []
-        for buffer, length in zip(buffers, lengths, strict=True):
+        spans: list[Span] = []
+        for buffer, length in zip(column.buffers(), lengths, strict=True):
             at = buffer.address - value.address - body if length else 0
             if not 0 <= at <= at + length <= size:
                 return None
-            spans[name].append((at, at + length))
-    return spans
+            spans.append((at, at + length))
+        validity, values, characters = (*spans, (0, 0))[:3]
+        places[name] = ColumnPlace(values, characters, validity, column.null_count)
+    return places
 
 
-def _lengths(column: pa.Array, buffers: Sequence[pa.Buffer | None]) -> list[int]:
-    """Bytes of each buffer that hold something; none for a column of another kind."""
+def _lengths(column: pa.Array) -> list[int]:
+    """Bytes of each buffer that hold something, the validity's first; none at all for a column of another kind."""
+    rows = len(column)
+    validity = _bytes_of_bits(rows) if column.null_count else 0
     if pa.types.is_string(column.type):
-        offsets = _OFFSET.itemsize * (len(column) + 1) if len(column) else 0
-        return [offsets, buffers[1].size if buffers[1] else 0]
+        characters = column.buffers()[2]
+        return [validity, _OFFSET.itemsize * (rows + 1) if rows else 0, characters.size if characters else 0]
+    if pa.types.is_boolean(column.type):
+        return [validity, _bytes_of_bits(rows)]
     if pa.types.is_primitive(column.type) and column.type.bit_width % 8 == 0:
-        return [column.type.bit_width // 8 * len(column)]
+        return [validity, column.type.bit_width // 8 * rows]
     return []
 
 
-def rows_at(
-    schema: pa.Schema, bodies: Sequence[bytes], rows: int, spans: Mapping[str, Sequence[Span]]
-) -> pa.Table | None:
-    """The rows of bodies of one length, of so many rows at these spans each, one behind the other; to be validated.
+def _bytes_of_bits(count: int) -> int:
+    return -(-count // 8)
 
-    None if a string's offsets are such as Arrow does not write.
+
+def rows_at(
+    schema: pa.Schema, bodies: Sequence[bytes], rows: int, places: Mapping[str, ColumnPlace]
+) -> pa.Table | None:
+    """The rows of bodies of one length, of so many rows at these places each, one behind the other; to be validated.
+
+    None if a string's offsets are such as Arrow does not write, or a column has not the nulls that it should have.
     """
     of_each = np.frombuffer(b"".join(bodies), np.uint8).reshape(len(bodies), -1)
-    total, columns = len(bodies) * rows, []
+    columns = []
     for field in schema:
-        pieces = [of_each[:, at:end] for at, end in spans[field.name]]
-        buffers = _joined_strings(*pieces) if pa.types.is_string(field.type) else [pieces[0].tobytes()]
+        column = _joined(of_each, field.type, rows, places[field.name])
+        if column is None:
+            return None
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _joined(of_each: NDArray[np.uint8], kind: pa.DataType, rows: int, place: ColumnPlace) -> pa.Array | None:
+    """One column of all bodies."""
+    values, characters, validity = (of_each[:, begin:end] for begin, end in place[:3])
+    if pa.types.is_string(kind):
+        buffers = _joined_strings(values, characters)
         if not buffers:
             return None
-        columns.append(pa.Array.from_buffers(field.type, total, [None, *map(pa.py_buffer, buffers)]))
-    return pa.Table.from_arrays(columns, schema=schema)
+    elif pa.types.is_boolean(kind):
+        buffers = [_packed(_bits(values, rows))]
+    else:
+        buffers = [values.tobytes()]
+    valid = None
+    if place.null_count:
+        bits = _bits(validity, rows)
+        if (rows - bits.sum(axis=1) != place.null_count).any():
+            return None
+        valid = pa.py_buffer(_packed(bits))
+    return pa.Array.from_buffers(kind, len(of_each) * rows, [valid, *map(pa.py_buffer, buffers)])
+
+
+def _bits(of_each: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
+    return np.unpackbits(of_each, axis=1, count=rows, bitorder="little")
+
+
+def _packed(bits: NDArray[np.uint8]) -> bytes:
+    return np.packbits(bits, bitorder="little").tobytes()
 
 
 def _joined_strings(offsets: NDArray[np.uint8], characters: NDArray[np.uint8]) -> list[bytes]:

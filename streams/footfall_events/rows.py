@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from footfall_events.batch_places import Span, rows_at, spans_of
+from footfall_events.batch_places import ColumnPlace, places_of, rows_at
 from footfall_events.errors import PoisonEvent
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
@@ -26,7 +26,7 @@ _LENGTH, _COMPRESSION = 0, 3
 _V5, _RECORD_BATCH = 4, 3
 _CONTINUES = 0xFFFFFFFF
 _KNOWN_SCHEMAS, _KNOWN_HEADS = 100, 4_096
-_ALIKE = 4  # from so many on, a few calls for all of them cost less than some for each
+_ALIKE = 16  # from so many on, some calls a column for all of them cost less than some for each
 
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, struct.error)
 
@@ -118,7 +118,7 @@ class RowsReader:
         self._written = schema.serialize().to_pybytes()
         self._known, self._latest = {self._written: self._written}, self._written
         self._frames: dict[bytes, Frame] = {}
-        self._spans: dict[Frame, dict[str, list[Span]] | None] = {}
+        self._columns: dict[Frame, dict[str, ColumnPlace] | None] = {}
 
     def open(self, value: bytes) -> RowsPart:
         """The rows of one value, not read yet; raises PoisonEvent for all that can be told without them."""
@@ -154,10 +154,10 @@ class RowsReader:
             return None
         tables, order = [], []
         for frame, places in alike.items():
-            spans = self._spans[frame] if frame in self._spans else self._learn(parts[places[0]])
-            if spans is None:
+            columns = self._columns[frame] if frame in self._columns else self._learn(parts[places[0]])
+            if columns is None:
                 return None
-            table = rows_at(self._schema, [parts[place].body for place in places], frame.num_rows, spans)
+            table = rows_at(self._schema, [parts[place].body for place in places], frame.num_rows, columns)
             if table is None:
                 return None
             tables.append(table)
@@ -169,15 +169,15 @@ class RowsReader:
         by_part = pa.Array.from_buffers(pa.int64(), len(places_of_rows), [None, pa.py_buffer(places_of_rows)])
         return pa.concat_tables(tables).take(by_part)
 
-    def _learn(self, part: RowsPart) -> dict[str, list[Span]] | None:
-        """Where the values of a part lie, and of all that are alike; raises as Arrow does."""
+    def _learn(self, part: RowsPart) -> dict[str, ColumnPlace] | None:
+        """Where the columns of a part lie, and of all that are alike; raises as Arrow does."""
         value = pa.py_buffer(part.frame.head + part.body)
         batch = pa.ipc.read_record_batch(value, self._schema)
         batch.validate(full=True)
-        if len(self._spans) >= _KNOWN_HEADS:
-            self._spans.clear()
-        found = spans_of(batch, value, len(part.frame.head), len(part.body))
-        self._spans[part.frame] = found
+        if len(self._columns) >= _KNOWN_HEADS:
+            self._columns.clear()
+        found = places_of(batch, value, len(part.frame.head), len(part.body))
+        self._columns[part.frame] = found
         return found
 
     def _usual(self, value: bytes) -> RowsPart | None:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from footfall_events.batch_places import spans_of
+from footfall_events.batch_places import places_of
 from footfall_events.rows import END_OF_STREAM, message_end
 from footfall_events.schemas import SIGHTINGS
 from footfall_events.sighting_batches import (
@@ -191,8 +191,10 @@ def _are_spots(written: bytes, schema: pa.Schema, seq: slice, clock: slice) -> b
 def _layout_of(batch: pa.RecordBatch, value: pa.Buffer, body: int) -> _Layout | None:
     """Where the values of a batch without nulls lie in its body; None for one that is not as simple as that."""
     size = value.size - len(END_OF_STREAM) - body
-    spans = spans_of(batch, value, body, size)
-    return None if spans is None else _Layout(batch.num_rows, size, tuple(spans[name][0] for name in COLUMNS))
+    places = places_of(batch, value, body, size)
+    if places is None or any(place.null_count for place in places.values()):
+        return None
+    return _Layout(batch.num_rows, size, tuple(places[name].values for name in COLUMNS))
 
 
 # -- rows --------------------------------------------------------------------------------------------------
