@@ -118,6 +118,7 @@ class RowsReader:
         self._written = schema.serialize().to_pybytes()
         self._known, self._latest = {self._written: self._written}, self._written
         self._frames: dict[bytes, Frame] = {}
+        self._by_length: dict[int, Frame] = {}
         self._columns: dict[Frame, dict[str, ColumnPlace] | None] = {}
 
     def open(self, value: bytes) -> RowsPart:
@@ -190,16 +191,25 @@ class RowsReader:
                 begin = message_end(value, 0)
                 if not self._knows(value[:begin]):
                     return None
-            body = message_end(value, begin)
-            frame = self._frame(value[begin:body])
+            frame = self._frame(value, begin)
         except (struct.error, IndexError):
             return None
-        if frame is None or value[body + frame.body_bytes :] != END_OF_STREAM:
+        if frame is None:
+            return None
+        body = begin + len(frame.head)
+        if value[body + frame.body_bytes :] != END_OF_STREAM:
             return None
         return RowsPart(self._latest, frame, value[body : body + frame.body_bytes])
 
-    def _frame(self, head: bytes) -> Frame | None:
-        """The frame with this head, if that belongs to a plain batch; many are remembered."""
+    def _frame(self, value: bytes, begin: int) -> Frame | None:
+        """The frame of the batch that begins there, if it is a plain one; many are remembered.
+
+        Values of one length mostly have one head, and to compare it takes less than to look it up.
+        """
+        frame = self._by_length.get(len(value))
+        if frame is not None and value.startswith(frame.head, begin):
+            return frame
+        head = value[begin : message_end(value, begin)]
         frame = self._frames.get(head)
         if frame is None:
             found = _plain_batch(head)
@@ -207,7 +217,9 @@ class RowsReader:
                 return None
             if len(self._frames) >= _KNOWN_HEADS:
                 self._frames.clear()
+                self._by_length.clear()
             frame = self._frames[head] = Frame(head, *found)
+        self._by_length[len(value)] = frame
         return frame
 
     def _knows(self, written: bytes) -> bool:
