@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -9,21 +10,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
 from footfall_cli.children import Child, free_port, wait_for_line
+from footfall_cli.embedded_kafka import EmbeddedKafka
 from footfall_cli.main import footfall
 from footfall_events import topics
-from footfall_sinks.batch import TARGETS, Limits
+from footfall_sinks.batch import TARGETS, Blocks, Limits, open_item
 from footfall_sinks.clickhouse import ClickHouseStore, open_client
 from footfall_sinks.migrate import apply_schema
 
-from tests.bench.broker import PARTITIONS, broker, fill, renew
-from tests.bench.processes import counter, cpu_s, pid_of, running
+from tests.bench.broker import PARTITIONS, broker_process, fill, renew
+from tests.bench.processes import counter, cpu_of_threads_s, cpu_s, pid_of, running
 from tests.bench.report import Figure, Report, Say, Target, alternate, at_least
 from tests.bench.result_rows import Feed
 
@@ -43,10 +45,9 @@ off; the rate with it stands beside. The wait of the last blocks, a quarter of a
 must hold as many rows as were sent, and the same sum of hashes of whole rows with either contender.
 """
 
-_WHY = (
-    "a message costs the sink 20 to 35 us of processor time however few rows it holds, as the differences between the "
-    "processor times of the cases say; for what is not measured call by call"
-)
+_CORES = len(os.sched_getaffinity(0))
+_A_STEP = 500
+"""Messages that the sink takes at once."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,30 @@ class Case:
     def rows(self) -> int:
         return sum(feed.rows for feed in self.feeds)
 
+    @property
+    def messages(self) -> int:
+        return sum(feed.messages for feed in self.feeds)
+
 
 @dataclass
 class Spent:
-    """Seconds of each run with start-up, and processor time, by process."""
+    """Seconds of each run with start-up, and of all of them processor time, by process."""
 
     whole_s: list[float] = field(default_factory=list)
     sink_s: float = 0.0
+    client_s: float = 0.0
+    """Of the sink's, its Kafka client's."""
     database_s: float = 0.0
+    kafka_s: float = 0.0
+
+    def a_million(self, rows: int, start: Spent) -> Spent:
+        """Processor time a million rows, start-up taken off."""
+        runs = len(self.whole_s)
+        each = {name: getattr(self, name) / runs - getattr(start, name) for name in _PROCESSOR_TIMES}
+        return Spent(**{name: seconds * 1e6 / rows for name, seconds in each.items()})
+
+
+_PROCESSOR_TIMES = ("sink_s", "client_s", "database_s", "kafka_s")
 
 
 def run(quick: bool, say: Say) -> Report:
@@ -77,14 +94,17 @@ def run(quick: bool, say: Say) -> Report:
     if not quick:
         cases = [_visits(4_000_000, 2000), _visits(4_000_000, 500), _visits(3_000_000, 50), _afternoon(2_000_000)]
     figures: list[Figure] = []
-    with store() as (url, database), broker() as (kafka, directory):
-        renew(kafka, [topics.DEAD_LETTERS.name])
+    targets: list[Target] = []
+    with store() as (url, database), broker_process() as (kafka, directory):
+        renew(kafka.bootstrap, [topics.DEAD_LETTERS.name])
         bench = _Bench(kafka, directory, url, database)
         start = bench.start_up(2 if quick else 3)
         say(f"start-up {start.whole_s[0]:.2f} s")
         for case in cases:
-            figures += bench.measure(case, start, repetitions, say)
-    return Report("sink", _WORK, tuple(figures), tuple(_targets(figures)))
+            measured, target = bench.measure(case, start, repetitions, say)
+            figures += measured
+            targets.append(target)
+    return Report("sink", _WORK, tuple(figures), tuple(targets))
 
 
 def _visits(rows: int, each: int) -> Case:
@@ -103,12 +123,42 @@ def _afternoon(rows: int) -> Case:
     )
 
 
-def _targets(figures: Sequence[Figure]) -> list[Target]:
-    of = {(figure.case, figure.contender): figure.median for figure in figures}
-    cases = dict.fromkeys(figure.case for figure in figures)
-    return [
-        at_least(f"share of bare insert_arrow ({case})", 0.6, of[case, SINK] / of[case, BARE], _WHY) for case in cases
-    ]
+def _why(case: Case, bare: float, spent: Spent) -> str:
+    """What holds the sink; `spent` is for a million rows."""
+    together_s = spent.sink_s + spent.database_s + spent.kafka_s
+    most = _CORES * 1e6 / together_s / bare
+    messages = case.messages * 1e6 / case.rows
+    smallest = min(case.feeds, key=lambda feed: feed.rows_a_message)
+    return (
+        f"sink, ClickHouse and Kafka together take {together_s:.2f} s of processor time a million rows, so that "
+        f"{_CORES} cores reach {most:.2f} of the bare rate at most; of the sink's {spent.sink_s:.2f} s its client for "
+        f"Kafka takes {spent.client_s:.2f} s to fetch and unpack {messages:,.0f} messages; {_call_by_call(smallest)}"
+    )
+
+
+def _call_by_call(feed: Feed) -> str:
+    """What a message costs the sink's own code, measured in this process, as many messages at once as it takes."""
+    messages = list(islice(feed.encoded(), _A_STEP))
+    gc.disable()  # the sink hardly lets it run
+    seconds, count, blocks = [0.0] * 3, 0, Blocks(Limits())
+    for _ in range(40):
+        began = time.perf_counter()
+        items = [open_item(feed.topic, offset, key, value) for offset, (key, value) in enumerate(messages)]
+        opened = time.perf_counter()
+        for item in items:
+            blocks.add((feed.topic, 0), item, 0.0, 0.0)
+        seconds[0] += opened - began
+        seconds[1] += time.perf_counter() - opened
+        count += len(items)
+    began = time.perf_counter()
+    assert blocks.all(), "nothing is left to be read and judged"
+    seconds[2] = time.perf_counter() - began
+    gc.enable()
+    opening, adding, judging = (f"{each / count * 1e6:.1f} us" for each in seconds)
+    return (
+        f"a message of {feed.topic}, {len(messages[0][1]):,} bytes for {feed.rows_a_message} rows, takes {opening} to "
+        f"open, {adding} to put into its block, {judging} to read and judge there"
+    )
 
 
 @contextmanager
@@ -137,7 +187,7 @@ def sinking(kafka: str, url: str, directory: Path, settings: Mapping[str, str]) 
 class _Bench:
     """Where everything runs."""
 
-    kafka: str
+    kafka: EmbeddedKafka
     directory: Path
     url: str
     database: Child
@@ -152,11 +202,11 @@ class _Bench:
         return min(runs, key=lambda spent: spent.whole_s)
 
     def fill(self, case: Case) -> None:
-        renew(self.kafka, list(TARGETS))
+        renew(self.kafka.bootstrap, list(TARGETS))
         for feed in case.feeds:
-            fill(self.kafka, feed.topic, feed.encoded())
+            fill(self.kafka.bootstrap, feed.topic, feed.encoded())
 
-    def measure(self, case: Case, start: Spent, repetitions: int, say: Say) -> list[Figure]:
+    def measure(self, case: Case, start: Spent, repetitions: int, say: Say) -> tuple[list[Figure], Target]:
         """Figures of the sink and of bare inserts on the same rows."""
         self.fill(case)
         limits, spent = Limits(), Spent()
@@ -166,7 +216,7 @@ class _Bench:
             for feed in case.feeds
             for table in feed.blocks(-(-limits.rows // feed.rows_a_message) * feed.rows_a_message, PARTITIONS)
         ]
-        say(f"{case.name}: {case.rows:,} rows in {sum(feed.messages for feed in case.feeds):,} messages")
+        say(f"{case.name}: {case.rows:,} rows in {case.messages:,} messages")
         answers: dict[str, Any] = {}
 
         def checked(name: str, seconds: Callable[[], float]) -> float:
@@ -180,24 +230,29 @@ class _Bench:
             BARE: lambda: checked(BARE, lambda: self.bare(blocks)),
         }
         measured = alternate(contenders, repetitions, say, _UNIT)
-        runs = len(spent.whole_s)
-        sink_s, database_s = spent.sink_s / runs - start.sink_s, spent.database_s / runs - start.database_s
-        millions = case.rows / 1e6
-        remark = f"processor s a million rows: sink {sink_s / millions:.2f}, ClickHouse {database_s / millions:.2f}"
+        cost = spent.a_million(case.rows, start)
+        remark = (
+            f"processor s a million rows: sink {cost.sink_s:.2f}, ClickHouse {cost.database_s:.2f}, "
+            f"Kafka {cost.kafka_s:.2f}"
+        )
         whole = tuple(case.rows / seconds for seconds in spent.whole_s)
-        return [
+        figures = [
             Figure(case.name, SINK, _UNIT, measured[SINK], remark),
             Figure(case.name, SINK_WITH_START, _UNIT, whole, f"start-up {start.whole_s[0]:.2f} s"),
             Figure(case.name, BARE, _UNIT, measured[BARE]),
         ]
+        sink, bare = figures[0].median, figures[-1].median
+        target = at_least(f"share of bare insert_arrow ({case.name})", 0.6, sink / bare, _why(case, bare, cost))
+        return figures, target
 
     def sink(self, case: Case, spent: Spent, settings: Mapping[str, str] = MappingProxyType({})) -> float:
         """Seconds from starting the process until the last row is inserted; its tables are new."""
         self.new_tables()
         environ = {**settings, "FOOTFALL_SINK_GROUP": f"bench-{next(_NUMBERS)}"}
-        before_s = cpu_s(pid_of(self.database))
+        others = pid_of(self.database), pid_of(self.kafka.child)
+        before = [cpu_s(pid) for pid in others]
         began = time.monotonic()
-        with sinking(self.kafka, self.url, self.directory, environ) as (child, port):
+        with sinking(self.kafka.bootstrap, self.url, self.directory, environ) as (child, port):
             # Asked seldom enough that answering costs the sink nothing, often enough for a per cent.
             while counter(port, "footfall_sinks_rows_total") < case.rows:
                 assert child.exit_code() is None, child.tail()
@@ -206,7 +261,10 @@ class _Bench:
             seconds = time.monotonic() - began
             spent.whole_s.append(seconds)
             spent.sink_s += cpu_s(pid_of(child))
-            spent.database_s += cpu_s(pid_of(self.database)) - before_s
+            spent.client_s += cpu_of_threads_s(pid_of(child), "rdk:")
+            database_s, kafka_s = (cpu_s(pid) - so_far_s for pid, so_far_s in zip(others, before, strict=True))
+            spent.database_s += database_s
+            spent.kafka_s += kafka_s
         return seconds
 
     def bare(self, blocks: Sequence[tuple[str, Any]]) -> float:
