@@ -137,24 +137,23 @@ def _why(case: Case, bare: float, spent: Spent) -> str:
 
 
 def _call_by_call(feed: Feed) -> str:
-    """What a message costs the sink's own code, measured in this process, as many messages at once as it takes."""
-    messages = list(islice(feed.encoded(), _A_STEP))
+    """What a message costs the sink's own code, measured in this process, as many at once as it takes and inserts."""
+    rows = Limits().rows
+    messages = list(islice(feed.encoded(), min(_A_STEP, rows // feed.rows_a_message)))
+    seconds, repetitions = [0.0] * 3, 40
     gc.disable()  # the sink hardly lets it run
-    seconds, count, blocks = [0.0] * 3, 0, Blocks(Limits())
-    for _ in range(40):
-        began = time.perf_counter()
+    for _ in range(repetitions):
+        blocks, times = Blocks(Limits(rows=rows + 1)), [time.perf_counter()]
         items = [open_item(feed.topic, offset, key, value) for offset, (key, value) in enumerate(messages)]
-        opened = time.perf_counter()
+        times.append(time.perf_counter())
         for item in items:
             blocks.add((feed.topic, 0), item, 0.0, 0.0)
-        seconds[0] += opened - began
-        seconds[1] += time.perf_counter() - opened
-        count += len(items)
-    began = time.perf_counter()
-    assert blocks.all(), "nothing is left to be read and judged"
-    seconds[2] = time.perf_counter() - began
+        times.append(time.perf_counter())
+        blocks.all()
+        times.append(time.perf_counter())
+        seconds = [so_far + end - begin for so_far, begin, end in zip(seconds, times, times[1:], strict=False)]
     gc.enable()
-    opening, adding, judging = (f"{each / count * 1e6:.1f} us" for each in seconds)
+    opening, adding, judging = (f"{each / repetitions / len(messages) * 1e6:.1f} us" for each in seconds)
     return (
         f"a message of {feed.topic}, {len(messages[0][1]):,} bytes for {feed.rows_a_message} rows, takes {opening} to "
         f"open, {adding} to put into its block, {judging} to read and judge there"
