@@ -68,7 +68,7 @@ def _bytes_of_bits(count: int) -> int:
 
 
 def rows_at(
-    schema: pa.Schema, bodies: Sequence[bytes], rows: int, places: Mapping[str, ColumnPlace]
+    schema: pa.Schema, bodies: Sequence[bytes | memoryview], rows: int, places: Mapping[str, ColumnPlace]
 ) -> pa.Table | None:
     """The rows of bodies of one length, of so many rows at these places each, one behind the other; to be validated.
 

@@ -26,6 +26,7 @@ _LENGTH, _COMPRESSION = 0, 3
 _V5, _RECORD_BATCH = 4, 3
 _CONTINUES = 0xFFFFFFFF
 _KNOWN_SCHEMAS, _KNOWN_HEADS = 100, 4_096
+_LONG_BODY = 8_192
 _ALIKE = 16  # from so many on, some calls a column for all of them cost less than some for each
 
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, struct.error)
@@ -89,7 +90,7 @@ class RowsPart(NamedTuple):
 
     schema: bytes
     frame: Frame
-    body: bytes
+    body: bytes | memoryview
     unusual: bytes | None = None
     """The value as it came, if it is written in another way."""
 
@@ -197,9 +198,12 @@ class RowsReader:
         if frame is None:
             return None
         body = begin + len(frame.head)
-        if value[body + frame.body_bytes :] != END_OF_STREAM:
+        end = body + frame.body_bytes
+        if value[end:] != END_OF_STREAM:
             return None
-        return RowsPart(self._latest, frame, value[body : body + frame.body_bytes])
+        # A copy of a few bytes lets go of the many before them.
+        whole = memoryview(value) if frame.body_bytes > _LONG_BODY else value
+        return RowsPart(self._latest, frame, whole[body:end])
 
     def _frame(self, value: bytes, begin: int) -> Frame | None:
         """The frame of the batch that begins there, if it is a plain one; many are remembered.
