@@ -92,7 +92,7 @@ def run(quick: bool, say: Say) -> Report:
     repetitions = 2 if quick else 5
     cases = [_visits(500_000, 500)]
     if not quick:
-        cases = [_visits(4_000_000, 2000), _visits(4_000_000, 500), _visits(3_000_000, 50), _afternoon(2_000_000)]
+        cases = [_visits(4_000_000, 2000), _visits(4_000_000, 500), _visits(3_000_000, 50), _afternoon(2_500_000)]
     figures: list[Figure] = []
     targets: list[Target] = []
     with store() as (url, database), broker_process() as (kafka, directory):
@@ -111,12 +111,12 @@ def _visits(rows: int, each: int) -> Case:
     return Case(f"visits, {each:,} rows a message", (Feed(topics.VISITS.name, rows, each),))
 
 
-def _afternoon(rows: int) -> Case:
-    minutes = rows // 20
+def _afternoon(visits: int) -> Case:
+    minutes = visits // 10
     return Case(
         "all three topics, 200 visits, 20 store minutes and 1 sensor minute a message",
         (
-            Feed(topics.VISITS.name, rows // 2, 200),
+            Feed(topics.VISITS.name, visits, 200),
             Feed(topics.STORE_MINUTES.name, minutes, 20),
             Feed(topics.SENSOR_MINUTES.name, minutes, 1),
         ),
