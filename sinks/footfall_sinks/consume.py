@@ -213,18 +213,22 @@ class Sink:
         if not rows:
             return ""
         table = TARGETS[block.topic].table
-        started_s = self._clock()
-        insert = self._inserts.submit(self._store.insert, table, block.table())
+        insert = self._inserts.submit(self._timed_insert, table, block.table())
         while self._retry_at_s is None and len(self._waiting) == 1 and not insert.done():
             self._take(_AHEAD_S)
         try:
-            insert.result()
+            seconds = insert.result()
         except PoisonEvent as error:
             return error.reason
-        self._metrics.insert_seconds.observe(self._clock() - started_s)
+        self._metrics.insert_seconds.observe(seconds)
         self._metrics.inserts.labels(table).inc()
         self._metrics.rows.labels(table).inc(rows)
         return ""
+
+    def _timed_insert(self, table: str, rows: pa.Table) -> float:
+        started_s = self._clock()
+        self._store.insert(table, rows)
+        return self._clock() - started_s
 
     def _put_off(self, error: Retryable) -> None:
         reason = "store" if isinstance(error, StoreUnavailable) else "broker"

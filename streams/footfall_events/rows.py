@@ -124,7 +124,7 @@ class RowsReader:
 
     def open(self, value: bytes) -> RowsPart:
         """The rows of one value, not read yet; raises PoisonEvent for all that can be told without them."""
-        part = self._usual(value)
+        part = self._usual(value) if len(value) <= MAX_BATCH_BYTES else None
         if part is None:
             again = self._usual(encode_rows(open_rows(value, self._schema)))
             assert again is not None
@@ -184,8 +184,6 @@ class RowsReader:
 
     def _usual(self, value: bytes) -> RowsPart | None:
         """A schema met before, an uncompressed batch of the format's current version, and the end of the stream."""
-        if len(value) > MAX_BATCH_BYTES:
-            return None
         try:
             begin = len(self._latest)
             if not value.startswith(self._latest):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from footfall_events import schemas
+from footfall_events import rows, schemas
 from footfall_events.rows import END_OF_STREAM, decode_rows, encode_rows
 from footfall_sinks.batch import Block, Blocks, Item, Limits, open_item, read_item
 
@@ -70,6 +70,12 @@ def test_a_block_is_what_its_messages_are_each_by_itself(kinds: tuple[str, ...])
     assert [facts(item) for item in block.items] == [facts(item) for item in alone]
     assert [item.value for item in block.items] == values
     assert block.table().to_pylist() == [row for item in alone for row in facts(item)[3]]
+
+
+def test_rows_that_are_longer_as_arrow_writes_them_today_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = unusual(minute(7))
+    monkeypatch.setattr(rows, "MAX_BATCH_BYTES", len(value))
+    assert block_of(value).rows == 1
 
 
 def test_the_columns_of_a_block_are_in_one_piece_under_the_contracts_schema() -> None:

@@ -33,18 +33,18 @@ def message(offset: int, value: bytes | None = None, partition: int = 0) -> tupl
     return (TOPIC, partition), open_item(TOPIC, offset, b"s1", minute(offset) if value is None else value)
 
 
-class Insert(Future[None]):
+class Insert(Future[float]):
     """What is done when it is asked for; that it is over is known earlier."""
 
-    def __init__(self, insert: Callable[[], None], is_over: Callable[[], bool]) -> None:
+    def __init__(self, insert: Callable[[], float], is_over: Callable[[], bool]) -> None:
         super().__init__()
         self._insert, self._is_over = insert, is_over
 
     def done(self) -> bool:
         return self._is_over()
 
-    def result(self, timeout: float | None = None) -> None:
-        self._insert()
+    def result(self, timeout: float | None = None) -> float:
+        return self._insert()
 
 
 class Scripted(Executor):
