@@ -22,7 +22,8 @@ from footfall_events.producing import PRODUCER
 from footfall_sinks.batch import TARGETS, Item, Place, open_item
 from footfall_sinks.settings import SinkSettings
 
-_MESSAGES_A_STEP = 500
+_MESSAGES_AT_ONCE = 100
+"""More, of some kB each, would be out of the processor's cache again when they are opened."""
 _DELIVERY_S = 30.0
 UNPACKS_TO_TOO_MUCH = "unpacks_to_too_much"
 """Reason for a message that the client refuses to unpack: its `receive.message.max.bytes` allows 50 to 100 MB."""
@@ -58,7 +59,7 @@ class KafkaSource:
     def take(self, wait_s: float) -> Sequence[tuple[Place, Item]]:
         taken: list[tuple[Place, Item]] = []
         refused: dict[Place, Message] = {}
-        for message in self._consumer.consume(_MESSAGES_A_STEP, wait_s):
+        for message in self._consumer.consume(_MESSAGES_AT_ONCE, wait_s):
             error = message.error()
             if error is None:
                 taken.append(_read(message))

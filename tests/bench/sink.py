@@ -46,7 +46,8 @@ must hold as many rows as were sent, and the same sum of hashes of whole rows wi
 """
 
 _CORES = len(os.sched_getaffinity(0))
-_A_STEP = 500
+_LITTLE = 100_000
+_AT_ONCE = 100
 """Messages that the sink takes at once."""
 
 
@@ -139,12 +140,13 @@ def _why(case: Case, bare: float, spent: Spent) -> str:
 def _call_by_call(feed: Feed) -> str:
     """What a message costs the sink's own code, measured in this process, as many at once as it takes and inserts."""
     rows = Limits().rows
-    messages = list(islice(feed.encoded(), min(_A_STEP, rows // feed.rows_a_message)))
-    seconds, repetitions = [0.0] * 3, 40
+    messages = list(islice(feed.encoded(), min(_AT_ONCE, rows // feed.rows_a_message)))
+    takes = min(50, rows // feed.rows_a_message // len(messages))
+    seconds, repetitions = [0.0] * 3, 20
     gc.disable()  # the sink hardly lets it run
     for _ in range(repetitions):
         blocks, times = Blocks(Limits(rows=rows + 1)), [time.perf_counter()]
-        items = [open_item(feed.topic, offset, key, value) for offset, (key, value) in enumerate(messages)]
+        items = [open_item(feed.topic, 0, key, value) for _ in range(takes) for key, value in messages]
         times.append(time.perf_counter())
         for item in items:
             blocks.add((feed.topic, 0), item, 0.0, 0.0)
@@ -153,7 +155,7 @@ def _call_by_call(feed: Feed) -> str:
         times.append(time.perf_counter())
         seconds = [so_far + end - begin for so_far, begin, end in zip(seconds, times, times[1:], strict=False)]
     gc.enable()
-    opening, adding, judging = (f"{each / repetitions / len(messages) * 1e6:.1f} us" for each in seconds)
+    opening, adding, judging = (f"{each / repetitions / len(items) * 1e6:.1f} us" for each in seconds)
     return (
         f"a message of {feed.topic}, {len(messages[0][1]):,} bytes for {feed.rows_a_message} rows, takes {opening} to "
         f"open, {adding} to put into its block, {judging} to read and judge there"
@@ -252,11 +254,11 @@ class _Bench:
         before = [cpu_s(pid) for pid in others]
         began = time.monotonic()
         with sinking(self.kafka.bootstrap, self.url, self.directory, environ) as (child, port):
-            # Asked seldom enough that answering costs the sink nothing, often enough for a per cent.
-            while counter(port, "footfall_sinks_rows_total") < case.rows:
+            # To answer takes the sink some milliseconds: it is asked often only once little is left.
+            while (left := case.rows - counter(port, "footfall_sinks_rows_total")) > 0:
                 assert child.exit_code() is None, child.tail()
                 assert time.monotonic() < began + _WAIT_S, f"the sink is not done after {_WAIT_S} s:\n{child.tail()}"
-                time.sleep(0.03)
+                time.sleep(0.15 if left > _LITTLE else 0.03)
             seconds = time.monotonic() - began
             spent.whole_s.append(seconds)
             spent.sink_s += cpu_s(pid_of(child))
