@@ -63,13 +63,14 @@ def run(quick: bool, say: Say) -> Report:
     with tempfile.TemporaryDirectory(prefix="footfall-bench-") as temporary, _one_core():
         directory = Path(temporary)
         cases = [_real(directory, part)] if BRNO else []
-        cases.append(_busy(directory, part, *((1, 2_000) if quick else (3, 3_000))))
+        if not (quick and cases):
+            cases.append(_busy(directory, part, *((1, 2_000) if quick else (3, 3_000))))
         figures: list[Figure] = []
         targets: list[Target] = []
         for case in cases:
             frames = check(case, say)
-            profile = _profile(case)
-            say(f"{case.name}: {profile}")
+            profile = "" if quick else _profile(case)
+            say(f"{case.name}: {profile or 'not profiled'}")
             measured = measure(case, frames, repetitions, say)
             name = f"{case.name}, {frames:,} frames"
             figures += [Figure(name, who, _UNIT, rates, profile * (who == OURS)) for who, rates in measured.items()]
@@ -85,7 +86,7 @@ def _targets(case: str, figures: list[Figure], profile: str) -> list[Target]:
     for name, factor in wanted.items():
         if name in of:
             ratio = of[OURS] / of[name]
-            why = f"the time goes to: {profile}" if ratio < factor else ""
+            why = f"the time goes to: {profile}" if profile else ""
             targets.append(at_least(f"times the rate of {name} ({case})", factor, ratio, why))
     return targets
 
