@@ -28,7 +28,7 @@ _REST_S = 5.0
 
 
 def run(quick: bool, say: Say) -> Report:
-    devices = 154_000 if quick else 770_000
+    devices, chunk = (154_000, 400) if quick else (770_000, 2_000)
     workload = Workload(stores=500, devices=devices, sightings=4 * devices, hours=12)
     figures = []
 
@@ -42,7 +42,8 @@ def run(quick: bool, say: Say) -> Report:
         empty_s = _restoring(kafka, directory, workload, 0)
         renew(kafka, OUTPUTS)
         fill(kafka, SIGHTINGS.name, workload.batches(200))
-        with working(kafka, directory, workload.toml) as worker:
+        settings = {"FOOTFALL_CHUNK_MESSAGES": str(chunk)}
+        with working(kafka, directory, workload.toml, settings=settings) as worker:
             wait_for([worker], "sightings_total", workload.sightings)
             assert worker.metric("presences") == len(workload.sessions)
             steps = progress(kafka)
