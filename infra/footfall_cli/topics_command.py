@@ -1,11 +1,12 @@
-"""`footfall topics apply` and `footfall topics reset-state`."""
+"""`footfall topics apply`, `footfall topics columns` and `footfall topics reset-state`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
+from footfall_events import schemas, topics
 from footfall_events.broker_access import check_access
 from footfall_events.errors import BrokerUnavailable
 from footfall_events.settings import SettingsReader
@@ -14,12 +15,20 @@ from footfall_streams.checkpoint import describe_log, reset_state
 
 from footfall_cli.topics import apply_topics
 
+_DESCRIBED = (
+    (topics.SIGHTINGS, schemas.SIGHTINGS_DESCRIBED),
+    (topics.SENSOR_MINUTES, schemas.SENSOR_MINUTES_DESCRIBED),
+    (topics.VISITS, schemas.VISITS_DESCRIBED),
+    (topics.STORE_MINUTES, schemas.STORE_MINUTES_DESCRIBED),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
-        choices=["apply", "reset-state"],
+        choices=["apply", "columns", "reset-state"],
         help="apply: create what is missing, report what differs. "
+        "columns: name, type and meaning of what stands in each topic's Arrow batches. "
         "reset-state: forget the workers' state and take the log from its start; for a topic that was made anew",
     )
     parser.add_argument("--bootstrap", metavar="HOST:PORT", help="Kafka (FOOTFALL_BOOTSTRAP)")
@@ -28,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if args.action == "columns":
+        print("\n".join(_columns()))
+        return 0
     read = SettingsReader({**environ, **({"FOOTFALL_BOOTSTRAP": args.bootstrap} if args.bootstrap else {})})
     transport = KafkaTransport.read(read)
     read.finish()
@@ -42,3 +54,11 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     for line in apply_topics(client, args.partitions, args.replication):
         print(line)
     return 0
+
+
+def _columns() -> Iterator[str]:
+    for topic, schema in _DESCRIBED:
+        yield f"{topic.name}: {topic.purpose}"
+        for column in schema:
+            kind = f"{column.type}{' or null' if column.nullable else ''}"
+            yield f"  {column.name:24} {kind:29} {column.metadata[b'description'].decode()}"

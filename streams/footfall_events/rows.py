@@ -33,7 +33,7 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, stru
 
 
 def encode_rows(batch: pa.RecordBatch) -> bytes:
-    """The batch as one self-describing IPC stream, uncompressed: Kafka's zstd does that for all of it."""
+    """The batch as one IPC stream with its schema, uncompressed: Kafka's zstd does that for all of it."""
     return encode_each([batch])[0]
 
 

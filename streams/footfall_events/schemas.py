@@ -1,8 +1,10 @@
 """Arrow schemas of every topic: each column with its unit and the meaning of its codes.
 
-Every value on the wire is one Arrow IPC stream with one record batch. Times are `timestamp[ms, UTC]`;
-the clock they come from is named in the column's description. Codes are small integers whose names stand
-in the enums below and, for readers without our code, in the metadata of each field.
+Every value on the wire is one Arrow IPC stream with one record batch, and names its columns and their types. What they
+mean stands beside each column here (`…_DESCRIBED`) and, for readers without our code, in `footfall topics columns` and
+the comments of ClickHouse's tables: in every message it was up to half of the bytes (infra/adr/0017-*.md).
+Times are `timestamp[ms, UTC]`; the clock they come from is named in the column's description. Codes are small integers
+whose names stand in the enums below.
 """
 
 from __future__ import annotations
@@ -48,12 +50,16 @@ def _field(name: str, kind: pa.DataType, description: str, *, null: bool = False
     return pa.field(name, kind, nullable=null, metadata={"description": description})
 
 
+def _undescribed(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([column.remove_metadata() for column in schema])
+
+
 _STORE = _field("store_id", pa.string(), "store, as named in the configuration")
 _BUSINESS_DATE = _field(
     "business_date", pa.date32(), "local date in the store's time zone, turning at its cut-over hour"
 )
 
-SIGHTINGS = pa.schema(
+SIGHTINGS_DESCRIBED = pa.schema(
     [
         _field("device_id", pa.uint64(), "pseudonym: keyed 64-bit BLAKE2b of a stable address"),
         _field("observed_at", TIMESTAMP, "first frame of the burst, the radio's clock, truncated to ms"),
@@ -65,6 +71,7 @@ SIGHTINGS = pa.schema(
         _field("frame_kinds", pa.uint8(), f"bit set: {_codes(FrameKind)}"),
     ]
 )
+SIGHTINGS = _undescribed(SIGHTINGS_DESCRIBED)
 """Columns of `sightings.v1`; the batch's header travels as schema metadata, see sighting_batches.py."""
 
 NEAR_BANDS_DBM: tuple[int, ...] = (-55, -60, -65, -70, -75)
@@ -86,7 +93,7 @@ def _band_description(name: str) -> str:
     return f"distinct {cls} addresses with a burst {near}"
 
 
-SENSOR_MINUTES = pa.schema(
+SENSOR_MINUTES_DESCRIBED = pa.schema(
     [
         _STORE,
         _field("sensor_id", pa.string(), "sensor, unique within its store"),
@@ -101,8 +108,9 @@ SENSOR_MINUTES = pa.schema(
         *(_field(name, pa.uint32(), _band_description(name)) for name in band_columns()),
     ]
 )
+SENSOR_MINUTES = _undescribed(SENSOR_MINUTES_DESCRIBED)
 
-VISITS = pa.schema(
+VISITS_DESCRIBED = pa.schema(
     [
         _field("visit_id", pa.uint64(), "BLAKE2b of store, device, key epoch and first_seen_at"),
         _STORE,
@@ -124,8 +132,9 @@ VISITS = pa.schema(
         _field("deleted", pa.uint8(), "1 = withdrawn: reopened, joined to another, or started earlier"),
     ]
 )
+VISITS = _undescribed(VISITS_DESCRIBED)
 
-STORE_MINUTES = pa.schema(
+STORE_MINUTES_DESCRIBED = pa.schema(
     [
         _STORE,
         _field("minute", TIMESTAMP, "start of the minute, the radio's clock"),
@@ -139,3 +148,4 @@ STORE_MINUTES = pa.schema(
         _field("version", pa.uint64(), "(log epoch << 48) | offset of the message that published the row"),
     ]
 )
+STORE_MINUTES = _undescribed(STORE_MINUTES_DESCRIBED)

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 from footfall_cli.main import main
-from footfall_sinks.batch import TARGETS, Target
+from footfall_events import schemas
+from footfall_sinks.batch import TARGETS
 from footfall_sinks.clickhouse import open_client
 from footfall_sinks.migrate import apply_schema, migrations
 
@@ -19,6 +20,11 @@ from tests.store.world import MONDAY, Row, World, chain_of, heard_all_day, store
 
 VIEWS = ("visits", "store_minutes", "sensor_minutes", "sensor_days", "visitor_days", "store_days", "chain_days")
 DIMENSIONS = ("chain", "stores", "sensors")
+DESCRIBED = {
+    "visits_log": schemas.VISITS_DESCRIBED,
+    "store_minutes_log": schemas.STORE_MINUTES_DESCRIBED,
+    "sensor_minutes_log": schemas.SENSOR_MINUTES_DESCRIBED,
+}
 _KINDS = {
     pa.uint8(): "UInt8",
     pa.uint16(): "UInt16",
@@ -52,14 +58,15 @@ def test_every_column_of_every_table_and_view_says_what_it_means(world: World) -
     assert [f"{column['table']}.{column['name']}" for column in found if not column["comment"]] == []
 
 
-@pytest.mark.parametrize("target", [pytest.param(each, id=each.table) for each in TARGETS.values()])
-def test_a_log_table_has_the_contracts_columns_types_and_words(world: World, target: Target) -> None:
+@pytest.mark.parametrize("table", DESCRIBED)
+def test_a_log_table_has_the_contracts_columns_types_and_words(world: World, table: str) -> None:
+    assert {target.table for target in TARGETS.values()} == {*DESCRIBED}
     wanted = []
-    for field in target.schema:
+    for field in DESCRIBED[table]:
         kind = _KINDS[field.type]
         description = field.metadata[b"description"].decode()
         wanted.append((field.name, f"Nullable({kind})" if field.nullable else kind, description))
-    found = columns(world, f"table = '{target.table}'")
+    found = columns(world, f"table = '{table}'")
     assert [(column["name"], column["type"], column["comment"]) for column in found] == wanted
 
 

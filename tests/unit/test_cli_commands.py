@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from footfall_cli.main import COMMANDS, main
+from footfall_events import schemas
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "infra" / "chain.example.toml"
@@ -39,6 +40,22 @@ def test_a_wrong_command_line_ends_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
+
+
+@pytest.mark.parametrize("topic", ["sightings.v1", "sensor_minutes.v1", "visits.v1", "store_minutes.v1"])
+def test_what_the_columns_of_a_topic_mean_is_said_without_a_broker(
+    topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["topics", "columns"]) == 0
+    said = capsys.readouterr().out.split(f"{topic}: ")[1].split(".v1: ")[0]
+    schema = {
+        "sightings.v1": schemas.SIGHTINGS_DESCRIBED,
+        "sensor_minutes.v1": schemas.SENSOR_MINUTES_DESCRIBED,
+        "visits.v1": schemas.VISITS_DESCRIBED,
+        "store_minutes.v1": schemas.STORE_MINUTES_DESCRIBED,
+    }[topic]
+    for column in schema:
+        assert re.search(rf"^  {column.name} +\S.* {re.escape(column.metadata[b'description'].decode())}$", said, re.M)
 
 
 def test_a_good_configuration_is_confirmed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,8 +79,7 @@ def test_header_and_rows_come_back_as_they_were_sent(header: BatchHeader, count:
 
 def test_the_header_is_schema_metadata_that_any_arrow_tool_shows() -> None:
     schema = pa.ipc.open_stream(encode_sightings(HEADER, rows(1))).schema
-    assert schema.metadata == FIELDS
-    assert [field.metadata for field in schema] == [field.metadata for field in SIGHTINGS]
+    assert schema.equals(SIGHTINGS.with_metadata(FIELDS), check_metadata=True)
 
 
 def test_a_final_batch_says_so_as_one() -> None:
