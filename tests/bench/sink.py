@@ -91,7 +91,7 @@ _PROCESSOR_TIMES = ("sink_s", "client_s", "database_s", "kafka_s")
 def run(quick: bool, say: Say) -> Report:
     """All cases."""
     repetitions = 2 if quick else 9
-    cases = [_visits(500_000, 500)]
+    cases = [_visits(1_000_000, 500)]
     if not quick:
         cases = [_visits(4_000_000, 2000), _visits(4_000_000, 500), _visits(3_000_000, 50), _afternoon(2_500_000)]
     figures: list[Figure] = []
