@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -64,6 +64,8 @@ class Block:
     topic: str
     partition: int
     items: tuple[Item, ...]
+    is_apart: bool = False
+    """Inserted by itself, for the store has refused it among others."""
 
     @property
     def place(self) -> Place:
@@ -86,9 +88,20 @@ class Block:
     def _table(self) -> pa.Table:
         return _joined(self.topic, self.items)
 
+    def apart(self) -> Block:
+        """The same block, to be inserted by itself."""
+        return replace(self, is_apart=True)
+
     def alone(self, item: Item) -> Block:
-        """One message of this block as a block."""
-        return Block(self.topic, self.partition, (item,))
+        """One message of this block as a block that is inserted by itself."""
+        return Block(self.topic, self.partition, (item,), is_apart=True)
+
+
+def joined(blocks: Sequence[Block]) -> pa.Table:
+    """The rows of blocks of one topic, each column in one piece."""
+    if len(blocks) == 1:
+        return blocks[0].table()
+    return pa.concat_tables([block.table() for block in blocks]).combine_chunks()
 
 
 def read_item(topic: str, offset: int, key: bytes | None, value: bytes) -> Item:
@@ -180,9 +193,9 @@ class Blocks:
         return bool(self._due(now_s))
 
     def oldest_due(self, now_s: float) -> list[Block]:
-        """Cut the block that waited longest of those that are due; none if none is."""
-        due = self._due(now_s)
-        return [self._cut(min(due, key=lambda place: self._open[place].started_s))] if due else []
+        """Cut what is due of the topic whose block waited longest, longest first; nothing if none is."""
+        due = sorted(self._due(now_s), key=lambda place: self._open[place].started_s)
+        return [self._cut(place) for place in due if place[0] == due[0][0]]
 
     def _due(self, now_s: float) -> list[Place]:
         return [

@@ -2,8 +2,8 @@
 
 One step:
 1. take what the log has, and cut the blocks that are full or due;
-2. dead-letter a block's poisoned messages and wait for the delivery;
-3. insert its rows, and meanwhile take what comes, until another block waits;
+2. dead-letter the poisoned messages of the first ones, of one topic, and wait for the delivery;
+3. insert their rows at once, and meanwhile take what comes, until another block waits;
 4. commit the offsets of everything inserted, once.
 If the store or the broker does not answer, the partitions are paused, polling goes on so that the group keeps us,
 and the blocks are tried again: what is inserted twice is one row to whoever asks. One step writes for a limited time,
@@ -16,12 +16,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from itertools import islice
 from typing import Protocol
 
 import pyarrow as pa
 from footfall_events.errors import PoisonEvent, Retryable, StoreUnavailable
 
-from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place
+from footfall_sinks.batch import TARGETS, Block, Blocks, Item, Limits, Place, joined
 from footfall_sinks.metrics import SinkMetrics
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Sink:
         self._inserts = inserts
         self._clock = clock
         self._blocks = Blocks(limits)
+        self._rows_at_once = limits.rows
         self._waiting: deque[Block] = deque()
         self._inserted: dict[Place, int] = {}
         self._buried: set[tuple[Place, int]] = set()
@@ -98,7 +100,7 @@ class Sink:
     def step(self, wait_s: float) -> None:
         """Take messages for at most `wait_s`, then write what is due.
 
-        Of the blocks that time cuts only the oldest: the others still take in what comes while it is written.
+        Time cuts the blocks of one topic: the others still take in what comes while they are written.
         """
         if self._retry_at_s is not None:
             # A rebalance during the outage assigns partitions that are not paused yet.
@@ -157,30 +159,40 @@ class Sink:
     def _write_in_turn(self, blocks: Iterable[Block]) -> None:
         """Write the first ones of those that wait, but for those whose partition is lost meanwhile."""
         for block in blocks:
-            if self._is_first(block):
-                self._write_first(block)
+            if self._waiting and self._waiting[0] is block:
+                self._write_first()
 
-    def _is_first(self, block: Block) -> bool:
-        return bool(self._waiting) and self._waiting[0] is block
-
-    def _write_first(self, block: Block) -> None:
-        """Bury and insert the first block that waits; or, if the store refuses it, make blocks of its messages."""
-        self._bury(block)
-        refused = self._insert(block)
-        if not self._is_first(block):
-            return
-        if refused:
-            if len(block.items) > 1:
-                # Only the messages that the store refuses by themselves are poisoned.
-                alone = [block.alone(item) for item in block.items]
+    def _write_first(self) -> None:
+        """Bury and insert the first blocks that wait; or, if the store refuses them, take them apart."""
+        together = self._first()
+        for block in together:
+            self._bury(block)
+        refused = self._insert(together)
+        # What was lost meanwhile is the next owner's.
+        ours = [block for block in together if any(block is one for one in self._waiting)]
+        if refused and (apart := _apart(ours, among_others=len(together) > 1)):
+            for _ in ours:
                 self._waiting.popleft()
-                self._waiting.extendleft(reversed(alone))
-                self._write_in_turn(alone)
-                return
-            self._dead_letter(block, block.items[0], refused)
-        self._inserted[block.place] = block.next_offset
-        self._waiting.popleft()
+            self._waiting.extendleft(reversed(apart))
+            self._write_in_turn(apart)
+            return
+        for block in ours:
+            if refused:
+                self._dead_letter(block, block.items[0], refused)
+            self._inserted[block.place] = block.next_offset
+            self._waiting.popleft()
         self._breathe()
+
+    def _first(self) -> list[Block]:
+        """The first block that waits, and those of the same topic behind it that fit into the same insert."""
+        first = self._waiting[0]
+        blocks, rows = [first], first.rows
+        for block in islice(self._waiting, 1, None):
+            rows += block.rows
+            if first.is_apart or block.is_apart or block.topic != first.topic or rows > self._rows_at_once:
+                break
+            blocks.append(block)
+        return blocks
 
     def _breathe(self) -> None:
         if self._waiting and self._clock() >= self._write_until_s:
@@ -207,14 +219,14 @@ class Sink:
         self._metrics.dead_letters.labels(reason).inc()
         log.warning("dead letter: %s at %s/%d/%d", reason, block.topic, block.partition, item.offset)
 
-    def _insert(self, block: Block) -> str:
-        """Insert the block's rows, and read ahead until another block waits; why the store refuses them, if it does."""
-        rows = block.rows
+    def _insert(self, blocks: Sequence[Block]) -> str:
+        """Insert the blocks' rows, and read ahead until another block waits; why the store refuses them, if it does."""
+        rows = sum(block.rows for block in blocks)
         if not rows:
             return ""
-        table = TARGETS[block.topic].table
-        insert = self._inserts.submit(self._timed_insert, table, block.table())
-        while self._retry_at_s is None and len(self._waiting) == 1 and not insert.done():
+        table = TARGETS[blocks[0].topic].table
+        insert = self._inserts.submit(self._timed_insert, table, joined(blocks))
+        while self._retry_at_s is None and len(self._waiting) <= len(blocks) and not insert.done():
             self._take(_AHEAD_S)
         try:
             seconds = insert.result()
@@ -254,3 +266,10 @@ class Sink:
     def _is_back(self) -> None:
         self._metrics.paused.set(0)
         self._wait_s = _FIRST_WAIT_S
+
+
+def _apart(blocks: Sequence[Block], *, among_others: bool) -> list[Block]:
+    """What is tried in place of blocks that the store refuses: only a message refused by itself is poisoned."""
+    if among_others:
+        return [block.apart() for block in blocks]
+    return [block.alone(item) for block in blocks if len(block.items) > 1 for item in block.items]

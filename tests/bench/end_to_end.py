@@ -45,9 +45,8 @@ end all stores are closed, and there must be a visit for every stay, with all si
 """
 
 _WHY = (
-    "a step gathers for 250 ms and a block of the sink waits for up to 500; when all stores publish a minute, their "
-    "blocks wait for each other, 20 to 35 ms each, on a store that takes one statement at a time and answers this "
-    "benchmark's questions in between"
+    "a step gathers for 250 ms and a block of the sink waits for up to 500, on a store that takes one statement at a "
+    "time and answers this benchmark's questions in between"
 )
 _TABLES = {"store_minutes_log": ("minute", "minute"), "visits_log": ("visit", "last_seen_at")}
 """What a row of each stands for, and the column that says when that was."""

@@ -21,12 +21,24 @@ from prometheus_client import CollectorRegistry
 TOPIC = "store_minutes.v1"
 
 
+SENSOR_MINUTES = "sensor_minutes.v1"
+
+
 def minute(present: int) -> bytes:
     """One row of store_minutes.v1, recognisable by `present`."""
     row: dict[str, Any] = {field.name: 0 for field in schemas.STORE_MINUTES}
     row |= {"store_id": "s1", "minute": datetime(2026, 1, 5, 9, tzinfo=UTC), "business_date": date(2026, 1, 5)}
     row["present"] = present
     return encode_rows(pa.RecordBatch.from_pylist([row], schema=schemas.STORE_MINUTES))
+
+
+def sensor_minute(offset: int) -> tuple[Place, Item]:
+    """One row of sensor_minutes.v1, recognisable by its frames."""
+    row: dict[str, Any] = {field.name: 0 for field in schemas.SENSOR_MINUTES}
+    row |= {"store_id": "s1", "sensor_id": "door", "boot_id": "b", "business_date": date(2026, 1, 5), "frames": offset}
+    row["minute"] = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    value = encode_rows(pa.RecordBatch.from_pylist([row], schema=schemas.SENSOR_MINUTES))
+    return (SENSOR_MINUTES, 0), open_item(SENSOR_MINUTES, offset, b"s1", value)
 
 
 def message(offset: int, value: bytes | None = None, partition: int = 0) -> tuple[Place, Item]:
@@ -85,7 +97,7 @@ class Scripted(Executor):
         self.events.append(("commit", {partition: offset for (_, partition), offset in offsets.items()}))
 
     def insert(self, table: str, rows: pa.Table) -> None:
-        present = rows.column("present").to_pylist()
+        present = rows.column("frames" if table == "sensor_minutes_log" else "present").to_pylist()
         if self.insert_failures:
             self.events.append(("failed", present))
             raise self.insert_failures.pop(0)
@@ -131,21 +143,50 @@ def test_nothing_is_written_before_a_limit_is_reached(world: Scripted) -> None:
     assert world.run(message(3), after_s=0.1) == []
 
 
-def test_while_the_oldest_block_is_written_the_others_take_in_what_comes(world: Scripted) -> None:
-    world.arriving = [message(3), message(7, partition=1)]
+def test_while_the_oldest_topic_is_written_the_others_take_in_what_comes(world: Scripted) -> None:
+    world.arriving = [message(3), sensor_minute(7)]
     world.sink.step(0.1)
     world.now_s = 2.0
     world.sink.step(0.1)
-    world.arriving = [message(8, partition=1), message(4)]
+    world.arriving = [sensor_minute(8), message(4)]
     world.sink.step(0.1)
     assert world.events == [
         ("insert", "store_minutes_log", [3]),
         ("commit", {0: 4}),
-        ("insert", "store_minutes_log", [7, 8]),
-        ("commit", {1: 9}),
+        ("insert", "sensor_minutes_log", [7, 8]),
+        ("commit", {0: 9}),
     ]
     # What is due does not wait for more.
     assert world.waits_s == [0.1, 0.0, 0.0]
+
+
+def test_what_is_due_of_one_topic_is_one_insert_whatever_its_partition(world: Scripted) -> None:
+    assert world.run(message(3), message(7, partition=1), message(4), message(5, partition=2)) == [
+        ("insert", "store_minutes_log", [3, 4, 7, 5]),
+        ("commit", {0: 5, 1: 8, 2: 6}),
+    ]
+
+
+def test_no_insert_takes_more_rows_than_a_block(world: Scripted) -> None:
+    three = [message(number, partition=number // 10) for number in (1, 2, 3, 11, 12, 13, 21, 22)]
+    assert world.run(*three) == [
+        ("insert", "store_minutes_log", [1, 2, 3]),
+        ("insert", "store_minutes_log", [11, 12, 13, 21, 22]),
+        ("commit", {0: 4, 1: 14, 2: 23}),
+    ]
+
+
+def test_of_partitions_that_the_store_refuses_together_only_the_message_that_it_refuses_alone_is_poisoned(
+    world: Scripted,
+) -> None:
+    world.refused = {12}
+    assert world.run(message(1), message(11, partition=1), message(12, partition=1), message(21, partition=2)) == [
+        ("insert", "store_minutes_log", [1]),
+        ("insert", "store_minutes_log", [11]),
+        ("dead", "store_rejected", TOPIC, 1, 12, minute(12)),
+        ("insert", "store_minutes_log", [21]),
+        ("commit", {0: 2, 1: 13, 2: 22}),
+    ]
 
 
 def test_what_came_while_a_block_was_written_has_waited_since(world: Scripted) -> None:

@@ -64,6 +64,21 @@ def test_a_partition_lost_meanwhile_is_left_to_its_next_owner(refused: set[int])
     assert world.run() == []
 
 
+def test_of_partitions_written_together_the_lost_one_alone_is_left_to_its_next_owner() -> None:
+    world = Losing()
+    assert world.run(message(3), message(7, partition=1)) == [
+        ("insert", "store_minutes_log", [3, 7]),
+        ("commit", {1: 8}),
+    ]
+    assert world.metric("footfall_sinks_dropped_blocks_total") == 1
+
+
+def test_what_was_refused_beside_a_partition_that_is_lost_meanwhile_is_tried_by_itself() -> None:
+    world = Losing()
+    world.refused = {3}
+    assert world.run(message(3), message(7, partition=1)) == [("insert", "store_minutes_log", [7]), ("commit", {1: 8})]
+
+
 def test_nothing_is_taken_while_a_store_that_was_away_is_tried_again() -> None:
     world = Busy()
     world.insert_failures = [StoreUnavailable("down"), StoreUnavailable("down")]
