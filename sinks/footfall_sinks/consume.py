@@ -142,7 +142,7 @@ class Sink:
                 self._waiting.append(block)
 
     def _write(self) -> None:
-        """Write and commit what waits; blocks that are cut meanwhile are the next step's."""
+        """Write and commit what waits; a block cut meanwhile is the next step's, unless it fits into an insert."""
         self._write_until_s = self._clock() + _LONGEST_WRITE_S
         try:
             try:
