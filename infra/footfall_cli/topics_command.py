@@ -6,21 +6,15 @@ import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from footfall_events import schemas, topics
 from footfall_events.broker_access import check_access
 from footfall_events.errors import BrokerUnavailable
+from footfall_events.schemas import DESCRIBED
 from footfall_events.settings import SettingsReader
+from footfall_events.topics import TOPICS
 from footfall_events.transport import KafkaTransport
 from footfall_streams.checkpoint import describe_log, reset_state
 
 from footfall_cli.topics import apply_topics
-
-_DESCRIBED = (
-    (topics.SIGHTINGS, schemas.SIGHTINGS_DESCRIBED),
-    (topics.SENSOR_MINUTES, schemas.SENSOR_MINUTES_DESCRIBED),
-    (topics.VISITS, schemas.VISITS_DESCRIBED),
-    (topics.STORE_MINUTES, schemas.STORE_MINUTES_DESCRIBED),
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +51,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _columns() -> Iterator[str]:
-    for topic, schema in _DESCRIBED:
+    for topic in (topic for topic in TOPICS if topic.name in DESCRIBED):
         yield f"{topic.name}: {topic.purpose}"
-        for column in schema:
+        for column in DESCRIBED[topic.name]:
             kind = f"{column.type}{' or null' if column.nullable else ''}"
             yield f"  {column.name:24} {kind:29} {column.metadata[b'description'].decode()}"

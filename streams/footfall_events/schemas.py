@@ -149,3 +149,11 @@ STORE_MINUTES_DESCRIBED = pa.schema(
     ]
 )
 STORE_MINUTES = _undescribed(STORE_MINUTES_DESCRIBED)
+
+DESCRIBED: dict[str, pa.Schema] = {
+    "sightings.v1": SIGHTINGS_DESCRIBED,
+    "sensor_minutes.v1": SENSOR_MINUTES_DESCRIBED,
+    "visits.v1": VISITS_DESCRIBED,
+    "store_minutes.v1": STORE_MINUTES_DESCRIBED,
+}
+"""Columns of each topic with what they mean."""

@@ -20,11 +20,7 @@ from tests.store.world import MONDAY, Row, World, chain_of, heard_all_day, store
 
 VIEWS = ("visits", "store_minutes", "sensor_minutes", "sensor_days", "visitor_days", "store_days", "chain_days")
 DIMENSIONS = ("chain", "stores", "sensors")
-DESCRIBED = {
-    "visits_log": schemas.VISITS_DESCRIBED,
-    "store_minutes_log": schemas.STORE_MINUTES_DESCRIBED,
-    "sensor_minutes_log": schemas.SENSOR_MINUTES_DESCRIBED,
-}
+DESCRIBED = {target.table: schemas.DESCRIBED[topic] for topic, target in TARGETS.items()}
 _KINDS = {
     pa.uint8(): "UInt8",
     pa.uint16(): "UInt16",
@@ -60,7 +56,6 @@ def test_every_column_of_every_table_and_view_says_what_it_means(world: World) -
 
 @pytest.mark.parametrize("table", DESCRIBED)
 def test_a_log_table_has_the_contracts_columns_types_and_words(world: World, table: str) -> None:
-    assert {target.table for target in TARGETS.values()} == {*DESCRIBED}
     wanted = []
     for field in DESCRIBED[table]:
         kind = _KINDS[field.type]

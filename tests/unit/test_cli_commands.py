@@ -48,13 +48,7 @@ def test_what_the_columns_of_a_topic_mean_is_said_without_a_broker(
 ) -> None:
     assert main(["topics", "columns"]) == 0
     said = capsys.readouterr().out.split(f"{topic}: ")[1].split(".v1: ")[0]
-    schema = {
-        "sightings.v1": schemas.SIGHTINGS_DESCRIBED,
-        "sensor_minutes.v1": schemas.SENSOR_MINUTES_DESCRIBED,
-        "visits.v1": schemas.VISITS_DESCRIBED,
-        "store_minutes.v1": schemas.STORE_MINUTES_DESCRIBED,
-    }[topic]
-    for column in schema:
+    for column in schemas.DESCRIBED[topic]:
         assert re.search(rf"^  {column.name} +\S.* {re.escape(column.metadata[b'description'].decode())}$", said, re.M)
 
 

@@ -19,8 +19,6 @@ from footfall_sinks.metrics import SinkMetrics
 from prometheus_client import CollectorRegistry
 
 TOPIC = "store_minutes.v1"
-
-
 SENSOR_MINUTES = "sensor_minutes.v1"
 
 
@@ -168,8 +166,8 @@ def test_what_is_due_of_one_topic_is_one_insert_whatever_its_partition(world: Sc
 
 
 def test_no_insert_takes_more_rows_than_a_block(world: Scripted) -> None:
-    three = [message(number, partition=number // 10) for number in (1, 2, 3, 11, 12, 13, 21, 22)]
-    assert world.run(*three) == [
+    messages = [message(number, partition=number // 10) for number in (1, 2, 3, 11, 12, 13, 21, 22)]
+    assert world.run(*messages) == [
         ("insert", "store_minutes_log", [1, 2, 3]),
         ("insert", "store_minutes_log", [11, 12, 13, 21, 22]),
         ("commit", {0: 4, 1: 14, 2: 23}),
